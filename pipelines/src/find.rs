@@ -1,4 +1,4 @@
-//! Where documents and the store are found.
+//! Finds documents and the store.
 
 use std::path::{Path, PathBuf};
 
@@ -6,12 +6,12 @@ use contract::StepError;
 use document::closest;
 use fs_err as fs;
 
-/// A pipeline as the user named it.
+/// The document of a pipeline that the user named.
 #[derive(Debug, Clone)]
 pub struct Found {
     /// The document's file.
     pub path: PathBuf,
-    /// The folder the document's own paths are relative to.
+    /// The folder to which the document's paths are relative.
     pub base: PathBuf,
 }
 
@@ -49,8 +49,8 @@ pub fn sample(found: &Found) -> Result<PathBuf, StepError> {
         .hint("remove --sample to read the sources, or use `cluster`, which has one"))
 }
 
-/// Refuses the name of a pipeline of which there is nothing in the store and no document either: it
-/// is misspelt.
+/// Refuses the name of a pipeline that has neither objects in the store nor a document: it is
+/// probably misspelt.
 pub(crate) fn known(pipeline: &str, folder: &Path) -> Result<(), StepError> {
     let names = names(folder);
     if names.iter().any(|name| name == pipeline) {

@@ -1,4 +1,4 @@
-//! The program `lynceus`: a document becomes a plan, and a plan is run.
+//! The program `lynceus`: makes plans from documents, and runs them.
 
 pub mod argo;
 pub mod cli;

@@ -1,4 +1,5 @@
-//! A plan: tasks with typed ports. Tasks are connected where one's output is another's input.
+//! A plan: tasks with typed ports. Two tasks are connected if an output of one is an input of the
+//! other.
 
 use std::path::{Path, PathBuf};
 
@@ -19,8 +20,8 @@ impl Task {
         Self { name: name.into(), command }
     }
 
-    /// Returns whether the task's outputs depend on nothing but its flags and inputs, so that they
-    /// may be taken from an earlier run. What changes a store has to be done again.
+    /// Returns whether the task's outputs depend only on its flags and inputs, so that they may be
+    /// taken from an earlier run. A task that changes a store must run again.
     pub fn is_cached(&self) -> bool {
         !matches!(
             self.command,
@@ -50,18 +51,18 @@ impl Task {
     }
 }
 
-/// Tasks in an order in which each comes after those it needs.
+/// Tasks in an order in which each comes after the tasks that it needs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// The tasks.
     pub tasks: Vec<Task>,
-    /// The shard that they work on, of the plan of one shard.
+    /// The shard on which the tasks work, in the plan of one shard.
     shard: Option<Shard>,
 }
 
 impl Plan {
-    /// Makes a plan; tasks must be named differently, write different paths, and come after those
-    /// they read from.
+    /// Makes a plan; tasks must have different names, write different paths, and come after the
+    /// tasks whose outputs they read.
     pub fn new(tasks: Vec<Task>) -> Result<Self, StepError> {
         let shard = tasks.iter().find_map(|task| task.command.shard());
         let plan = Self { tasks, shard };
@@ -86,7 +87,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Says which parts of feature groups `collect` reads.
+    /// Sets the file with the pinned parts of feature groups that `collect` reads.
     pub(crate) fn pin(&mut self, pins: Option<&PathBuf>) {
         for task in &mut self.tasks {
             if let StepCommand::Collect(args) = &mut task.command {
@@ -95,12 +96,12 @@ impl Plan {
         }
     }
 
-    /// Says that the tasks work on a shard, also where no flag names it.
+    /// Sets the shard on which the tasks work, even if no flag names it.
     pub(crate) fn of_shard(self, shard: Shard) -> Self {
         Self { shard: Some(shard), ..self }
     }
 
-    /// Returns the shard that the tasks work on, of the plan of one shard.
+    /// Returns the shard on which the tasks work, in the plan of one shard.
     pub(crate) fn shard(&self) -> Option<Shard> {
         self.shard
     }
@@ -124,7 +125,7 @@ impl Plan {
         (0..self.tasks.len()).filter(|other| feeds(&self.tasks[*other])).collect()
     }
 
-    /// Returns a task and all that directly or indirectly need it.
+    /// Returns a task and all tasks that depend on it directly or indirectly.
     pub fn with_followers(&self, index: usize) -> Vec<usize> {
         let mut found = vec![index];
         for later in index + 1..self.tasks.len() {
@@ -136,7 +137,7 @@ impl Plan {
     }
 }
 
-/// Says whether a task writes a file or folder, or the folder that a file lies in.
+/// Returns whether a task writes a file or folder, or the folder that contains the file.
 fn writes(task: &Task, path: &Path) -> bool {
     task.command.outputs().iter().any(|output| path.starts_with(output.path))
 }

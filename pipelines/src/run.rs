@@ -22,14 +22,14 @@ pub(crate) use signals::Signals;
 pub use signals::{end_well_on_signals, wait_for_signal};
 pub use summary::{human_bytes, human_seconds, table};
 
-/// Environment variable that names the process which runs the plan, for steps that must not
-/// outlive it.
+/// Environment variable with the ID of the process that runs the plan; steps must not run longer
+/// than this process.
 pub const RUNNER: &str = "LYNCEUS_RUNNER";
 
-/// What an interrupted run says.
+/// Message of an interrupted run.
 pub const INTERRUPTED: &str = "interrupted";
 
-/// Returns this program's file: each task is a process of it.
+/// Returns the path of this program: each task is a process of the same program.
 pub fn this_program() -> Result<PathBuf, StepError> {
     std::env::current_exe().map_err(|e| {
         StepError::unavailable(format!("cannot find this program: {e}"))

@@ -1,5 +1,5 @@
-//! The scoring pipeline: the windows that are due get a verdict, alerts are sent, and scores are
-//! published to other systems.
+//! The scoring pipeline: scores the windows that are due, sends alerts, and exports scores to other
+//! systems.
 
 use std::path::PathBuf;
 
@@ -11,53 +11,51 @@ use document::Document;
 use crate::plan::{Plan, Task};
 use crate::train::{COVERAGE, Inputs, Part, SAMPLES};
 
-/// Shortest time that a tick is given, however often one is started.
+/// Shortest deadline of a tick, for any interval between ticks.
 const SHORTEST: Span = Span::from_seconds(60);
 
-/// Parts of a tick's time that each step may take where the steps cannot know when the tick began,
-/// as in a pod. They add up to more than the whole, but a step that exceeds its deadline is the
-/// last one before `alert`: a tick that waits for the source or the store ends within 80 % of its
-/// time.
+/// Shares of a tick's time for each step if the steps do not have the start time of the tick, as in
+/// a pod. The sum is more than 1, but after a step exceeds its deadline only `alert` runs: a tick
+/// that waits for the source or the store ends within 80 % of its time.
 const COLLECT_SHARE: f64 = 0.4;
 const SCORE_SHARE: f64 = 0.4;
 const ALERT_SHARE: f64 = 0.4;
 const EXPORT_SHARE: f64 = 0.4;
 
-/// Returns how long a tick may take: until the next one, so that none is left out.
+/// Returns the deadline of a tick: the start of the next one, so that no tick is skipped.
 pub(crate) fn deadline(document: &Document) -> Span {
     document.scoring.every.max(SHORTEST)
 }
 
-/// Returns a share of the time that a tick may take.
+/// Returns a share of the deadline of a tick.
 #[expect(clippy::cast_possible_truncation, reason = "a part of a length of time")]
 pub(crate) fn share(document: &Document, share: f64) -> Span {
     Span::from_ms((deadline(document).seconds() * share * 1000.0) as i64)
 }
 
-/// Makes the scoring plan of a document, top to bottom in the order of the data; that of each shard,
-/// where there are some: none waits for another.
+/// Makes the scoring plan of a document, with the tasks in the order of the data. With shards, it
+/// contains the tasks of each shard, and no shard waits for another.
 pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
     let parts = Part::of_run(inputs);
     let collects = parts.iter().take(1).map(|part| collect(inputs, part));
     Plan::new(collects.chain(parts.iter().flat_map(|part| tick(inputs, part))).collect())
 }
 
-/// Makes the scoring plan of one shard, or of the whole, as it runs in a pod.
+/// Makes the scoring plan of one shard, or of the whole pipeline, as it runs in a pod.
 pub(crate) fn plan_of_pod(inputs: &Inputs<'_>, shard: Option<Shard>) -> Result<Plan, StepError> {
     let part = Part::alone(inputs, shard);
     let collects = std::iter::once(collect(inputs, &part));
     Plan::new(collects.chain(tick(inputs, &part)).collect())
 }
 
-/// Returns the flags that all steps have. What goes from step to step is thrown away when the tick
-/// ends.
+/// Returns the flags that all steps have. Files that one step passes to the next are deleted when
+/// the tick ends.
 fn common(inputs: &Inputs<'_>, part: Option<f64>) -> Common {
     let deadline = part.map(|part| share(inputs.document, part));
     Common { scratch: true, deadline, ..Common::default() }
 }
 
-/// Makes the task that collects the samples of a part, or, if it is collected so, of all shards: a
-/// folder of files then.
+/// Makes the task that collects the samples of a part, or of all shards into a folder of files.
 fn collect(inputs: &Inputs<'_>, part: &Part) -> Task {
     let shards = part.is_collected_for_all.then(|| inputs.document.shards.number());
     let [samples, coverage] = [(SAMPLES, part.samples()), (COVERAGE, part.coverage())]
@@ -81,7 +79,7 @@ fn collect(inputs: &Inputs<'_>, part: &Part) -> Task {
     Task::new("collect", StepCommand::Collect(args))
 }
 
-/// Makes the tasks of a tick of one shard, or of the whole, from its samples on.
+/// Makes the tasks of a tick after `collect`, for one shard or the whole pipeline.
 fn tick(inputs: &Inputs<'_>, part: &Part) -> Vec<Task> {
     let document = inputs.document_file();
     let folder = &part.folder;
@@ -93,7 +91,7 @@ fn tick(inputs: &Inputs<'_>, part: &Part) -> Vec<Task> {
         samples: samples.clone(),
         labels: None,
         features: features.clone(),
-        // It waits for nothing but its processor.
+        // It does not wait for other services, so it has no deadline.
         common: common(inputs, None),
     };
     let score = ScoreArgs {
@@ -118,7 +116,8 @@ fn tick(inputs: &Inputs<'_>, part: &Part) -> Vec<Task> {
     tasks
 }
 
-/// Returns the task that publishes scores, where the document has a sink. It runs beside `alert`.
+/// Returns the task that exports scores, if the document has a sink. It runs in parallel with
+/// `alert`.
 fn export(
     inputs: &Inputs<'_>,
     part: &Part,

@@ -1,5 +1,5 @@
-//! Features of the windows that were scored here, and messages that were sent: kept beside the
-//! cache for pages and comparisons, and of no other use.
+//! Features of the windows that were scored on this machine, and messages that were sent; kept
+//! beside the cache only for pages and comparisons.
 
 use std::path::{Path, PathBuf};
 
@@ -8,9 +8,9 @@ use fs_err as fs;
 
 /// Kind of the files with a tick's features.
 pub const FEATURES: &str = "parquet";
-/// Kind of the files with what a tick sent.
+/// Kind of the files with a tick's messages.
 pub const MESSAGES: &str = "json";
-/// Ticks of which something is kept: a day of minutes.
+/// Most ticks whose files are kept: one day of ticks each minute.
 const MOST_TICKS: usize = 1440;
 
 fn folder(root: &Path, pipeline: &str) -> PathBuf {
@@ -46,8 +46,8 @@ pub fn keep(root: &Path, pipeline: &str, now: Timestamp, tick: &Path) -> Result<
     Ok(())
 }
 
-/// Returns the files of a kind that are kept of ticks of a pipeline, or of all its shards, at or after a
-/// time, oldest first.
+/// Returns the kept files of a kind for the ticks of a pipeline, or of all its shards, at or after
+/// a time, oldest first.
 pub fn files(root: &Path, pipeline: &str, kind: &str, from: Option<Timestamp>) -> Vec<PathBuf> {
     let first = from.map(|from| format!("{}.{kind}", from.compact())).unwrap_or_default();
     let entries = |folder: &Path| {

@@ -1,11 +1,11 @@
-//! Documents and recorded samples inside the program, so that it works without the repository.
+//! Bundled documents and recorded samples, so that the program works without the repository.
 
-/// A document that comes with the program.
+/// A bundled document.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shipped {
     /// Its name.
     pub(crate) name: &'static str,
-    /// What it is for, in a few words.
+    /// Short description of its purpose.
     pub(crate) about: &'static str,
     /// Its text.
     pub(crate) text: &'static str,
@@ -13,17 +13,17 @@ pub(crate) struct Shipped {
     pub(crate) sample: &'static [(&'static str, &'static [u8])],
 }
 
-/// Takes files of `pipelines/` into the program.
+/// Embeds files of `pipelines/` in the program.
 macro_rules! files {
     ($($path:literal),* $(,)?) => {
         &[$(($path, include_bytes!(concat!("../", $path)))),*]
     };
 }
 
-/// All documents that come with the program.
+/// All bundled documents.
 pub(crate) const ALL: &[Shipped] = &[CLUSTER, NODE, CONTAINER, FLOW, KUBERNETES_NODES, OWN];
 
-/// A template for signals of one's own; it has no sample.
+/// A template for the user's own signals; it has no sample.
 const OWN: Shipped = Shipped {
     name: "own",
     about: "a template for signals of your own",

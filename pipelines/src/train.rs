@@ -1,4 +1,4 @@
-//! The training pipeline: samples become a version in the registry.
+//! The training pipeline: makes a version in the registry from samples.
 
 use std::path::{Path, PathBuf};
 
@@ -12,18 +12,18 @@ use document::{Document, below};
 
 use crate::plan::{Plan, Task};
 
-/// Where a run's files lie and what they are made from.
+/// Inputs of a run, and the folder of its files.
 #[derive(Debug, Clone)]
 pub struct Inputs<'a> {
     /// The document.
     pub document: &'a Document,
-    /// The folder the document's own paths are relative to.
+    /// The folder to which the document's paths are relative.
     pub base: &'a Path,
     /// The folder of the run; it holds `document.yaml` and a folder for each task.
     pub folder: &'a Path,
     /// The store.
     pub store: &'a str,
-    /// The present.
+    /// Current time.
     pub now: Timestamp,
 }
 
@@ -32,7 +32,7 @@ impl Inputs<'_> {
         self.folder.join("document.yaml")
     }
 
-    /// Returns where the sources that read a file or folder find it.
+    /// Returns the paths of the sources that read a file or folder.
     pub(crate) fn sources(&self) -> Vec<SourcePath> {
         let reading = self.document.sources.iter().filter_map(|(name, source)| {
             Some(SourcePath { name: Some(name.clone()), path: below(self.base, source.data()?) })
@@ -41,28 +41,28 @@ impl Inputs<'_> {
     }
 }
 
-/// What `collect` writes: a file, or with shards a folder of files.
+/// Output of `collect`: a file, or with shards a folder of files.
 pub(crate) const SAMPLES: &str = "samples";
 pub(crate) const COVERAGE: &str = "coverage";
 
-/// What one shard of a pipeline, or the pipeline as a whole, is trained and scored from and where.
+/// Folders and names of one shard, or of the whole pipeline, in a plan.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
-    /// The shard; nothing of a pipeline without shards.
+    /// The shard; `None` for a pipeline without shards.
     pub(crate) shard: Option<Shard>,
-    /// What the names of its tasks begin with.
+    /// Prefix of the names of its tasks.
     prefix: String,
-    /// The folder that holds a folder for each of its tasks.
+    /// The folder with a subfolder for each of its tasks.
     pub(crate) folder: PathBuf,
     /// The folder of the task that collects its samples.
     pub(crate) collected: PathBuf,
-    /// Says that this task collects the samples of all shards.
+    /// Whether one task collects the samples of all shards.
     pub(crate) is_collected_for_all: bool,
 }
 
 impl Part {
     /// Returns the parts of a run: a folder for each shard, or the run's own. One task collects the
-    /// samples of all of them.
+    /// samples of all parts.
     pub(crate) fn of_run(inputs: &Inputs<'_>) -> Vec<Self> {
         let part = |shard: Option<Shard>| match shard {
             Some(own) => Self {
@@ -75,7 +75,8 @@ impl Part {
         inputs.document.shards.all().into_iter().map(part).collect()
     }
 
-    /// Returns a shard, or the whole, whose tasks have the run for themselves, as in a pod.
+    /// Returns a shard, or the whole pipeline, whose tasks are the only ones of the run, as in a
+    /// pod.
     pub(crate) fn alone(inputs: &Inputs<'_>, shard: Option<Shard>) -> Self {
         Self {
             shard,
@@ -86,12 +87,12 @@ impl Part {
         }
     }
 
-    /// Returns a shard as [`Part::alone`] does, whose samples another pod has collected.
+    /// Returns a shard like [`Part::alone`], for samples that another pod has collected.
     fn given(inputs: &Inputs<'_>, shard: Shard) -> Self {
         Self { is_collected_for_all: true, ..Self::alone(inputs, Some(shard)) }
     }
 
-    /// Returns its samples.
+    /// Returns the path of its samples.
     pub(crate) fn samples(&self) -> PathBuf {
         match self.shard.filter(|_| self.is_collected_for_all) {
             Some(shard) => CollectArgs::samples_of(&self.collected.join(SAMPLES), shard),
@@ -99,7 +100,7 @@ impl Part {
         }
     }
 
-    /// Returns what could not be collected for it.
+    /// Returns the path of the report on missing samples.
     pub(crate) fn coverage(&self) -> PathBuf {
         match self.shard.filter(|_| self.is_collected_for_all) {
             Some(shard) => CollectArgs::coverage_of(&self.collected.join(COVERAGE), shard),
@@ -107,24 +108,25 @@ impl Part {
         }
     }
 
-    /// Returns the replacement of the pipeline's name in its keys.
+    /// Returns the text that replaces the pipeline's name in its keys.
     pub(crate) fn path(&self, document: &Document) -> String {
         path(document, self.shard)
     }
 
-    /// Returns the name of a task of it.
+    /// Returns the name of one of its tasks.
     pub(crate) fn name(&self, task: &str) -> String {
         format!("{}{task}", self.prefix)
     }
 }
 
-/// Returns the replacement of a pipeline's name in the keys of a shard, or of the whole pipeline.
+/// Returns the text that replaces a pipeline's name in the keys of a shard, or of the whole
+/// pipeline.
 pub(crate) fn path(document: &Document, shard: Option<Shard>) -> String {
     shard.map_or_else(|| document.name.clone(), |shard| store::shard::path(&document.name, shard))
 }
 
-/// Makes the training plan of a document, top to bottom in the order of the data: the shards side by
-/// side, of samples that are collected once, and one version of them all.
+/// Makes the training plan of a document, with the tasks in the order of the data: the samples are
+/// collected once, the shards are trained in parallel, and one version contains all of them.
 pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
     let (mut tasks, mut made) = (vec![collect(inputs)], Vec::new());
     for part in Part::of_run(inputs) {
@@ -136,7 +138,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
     Plan::new(tasks)
 }
 
-/// Makes the tasks of a shard, or of the whole, from its samples to its bundle.
+/// Makes the tasks of a shard, or of the whole pipeline, from its samples to its bundle.
 fn fitting(inputs: &Inputs<'_>, files: &Files) -> Vec<Task> {
     let mut tasks: Vec<Task> = label(inputs, files).into_iter().collect();
     tasks.push(feature(inputs, files));
@@ -148,12 +150,12 @@ fn fitting(inputs: &Inputs<'_>, files: &Files) -> Vec<Task> {
     tasks
 }
 
-/// Makes the plan of what collects the samples of all shards.
+/// Makes the plan that collects the samples of all shards.
 pub(crate) fn plan_of_samples(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
     Plan::new(vec![collect(inputs)])
 }
 
-/// Makes the plan of one shard alone, from its samples to its bundle, as it runs in pods of its own.
+/// Makes the plan of one shard, from its samples to its bundle, as it runs in separate pods.
 pub(crate) fn plan_of_shard(inputs: &Inputs<'_>, shard: Shard) -> Result<Plan, StepError> {
     let plan = Plan::new(fitting(inputs, &Files::new(inputs, &Part::given(inputs, shard))))?;
     Ok(plan.of_shard(shard))
@@ -166,7 +168,7 @@ pub(crate) fn plan_of_version(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
     Plan::new(vec![deploy(inputs, &made)])
 }
 
-/// What one task writes and another reads.
+/// Files that one task writes and another reads.
 struct Files {
     part: Part,
     document: PathBuf,
@@ -196,7 +198,7 @@ impl Files {
     }
 }
 
-/// Returns the task that collects the samples of all entities: with shards a file for each.
+/// Returns the task that collects the samples of all entities: with shards, one file for each.
 fn collect(inputs: &Inputs<'_>) -> Task {
     let shards = Some(inputs.document.shards.number()).filter(|count| *count > 1);
     let samples = inputs.folder.join("collect").join(SAMPLES);
@@ -254,7 +256,7 @@ fn validate(inputs: &Inputs<'_>, files: &Files) -> Task {
     files.task("validate", StepCommand::Validate(args))
 }
 
-/// Returns the task that fits a model, and where its candidate will lie.
+/// Returns the task that fits a model, and the path of its candidate.
 fn train(inputs: &Inputs<'_>, files: &Files, kind: &str) -> (Task, PathBuf) {
     let name = format!("train-{kind}");
     let candidate = files.part.folder.join(&name).join("candidate");
@@ -281,8 +283,8 @@ fn select(files: &Files, candidates: Vec<PathBuf>) -> Task {
     files.task("select", StepCommand::Select(args))
 }
 
-/// Returns the task that sends how a training ended, where the document enables it. It is none of
-/// the plan's: it comes after a run that was refused as well, and reads the outcomes there are.
+/// Returns the task that sends the result of a training, if the document enables it. It is not part
+/// of the plan: it also runs after a failed run, and reads the existing outcomes.
 pub(crate) fn alert(inputs: &Inputs<'_>, plan: &Plan) -> Option<Task> {
     if inputs.document.alerts.training.is_empty() {
         return None;
@@ -303,8 +305,8 @@ pub(crate) fn alert(inputs: &Inputs<'_>, plan: &Plan) -> Option<Task> {
     Some(Task::new("alert", StepCommand::Alert(args)))
 }
 
-/// Returns the task that makes the page of a run in a cluster. It is none of the plan's: it comes
-/// after a run that was refused as well, and reads whatever there is.
+/// Returns the task that makes the report page of a run in a cluster. It is not part of the plan:
+/// it also runs after a failed run, and reads the existing files.
 pub(crate) fn report(inputs: &Inputs<'_>) -> Task {
     let args = ReportArgs {
         document: inputs.document_file(),

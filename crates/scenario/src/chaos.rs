@@ -1,5 +1,5 @@
-//! Faults in a cluster: an Argo workflow that creates Chaos Mesh objects and waits for their ends,
-//! and the true times, read back from the objects' status.
+//! Faults in a cluster: an Argo workflow creates Chaos Mesh objects and waits for their end, and
+//! the true times are read from the objects' status.
 
 mod status;
 mod watch;
@@ -57,7 +57,7 @@ impl ChaosKind {
         }
     }
 
-    /// Returns the resource, as rules of a Role name it.
+    /// Returns the resource name for rules of a Role.
     pub fn resource(self) -> String {
         self.name().to_lowercase()
     }
@@ -86,14 +86,14 @@ impl ChaosMesh {
         format!("/apis/{API_VERSION}/namespaces/{namespace}/{resource}/{name}")
     }
 
-    /// Returns the namespaces in which it chooses pods.
+    /// Returns the namespaces in which it selects pods.
     pub fn namespaces(&self) -> Vec<&str> {
         let names =
             self.spec.get("selector").and_then(|selector| selector["namespaces"].as_array());
         names.into_iter().flatten().filter_map(Value::as_str).collect()
     }
 
-    /// Checks for fields that Chaos Mesh would ignore or refuse without a message in its status.
+    /// Checks for fields that Chaos Mesh would ignore, or reject without a message in its status.
     pub(crate) fn check(&self) -> Result<(), String> {
         let mode = self.spec.get("mode").and_then(Value::as_str).unwrap_or_default();
         if !MODES.contains(&mode) {

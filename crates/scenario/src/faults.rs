@@ -1,4 +1,4 @@
-//! The faults of the local executor, one file each: settings, what they need, and how they run.
+//! The faults of the local executor, one file each: settings, requirements, and execution.
 
 mod connections;
 mod http_load;
@@ -34,7 +34,7 @@ pub trait Fault {
     /// Checks that this machine can run it, without side effects.
     fn prepare(&self) -> Result<(), StepError>;
 
-    /// Runs it until `stop`. It need not end its processes, because the worker kills them.
+    /// Runs it until `stop`. It does not have to end its processes, because the worker kills them.
     fn run(&self, stop: &Stop) -> Result<(), StepError>;
 }
 
@@ -128,7 +128,7 @@ fn is_allowed(host: &str, file: &ScenarioFile) -> Result<(), String> {
     Err(format!("host: `{host}` is neither a loopback address nor one of `allowed_hosts`"))
 }
 
-/// Resolves a host, by the current DNS answer for a name.
+/// Resolves a host; a name is resolved by a current DNS query.
 fn address(host: &str, port: u16) -> Result<SocketAddr, StepError> {
     let unresolved = |cause: String| {
         StepError::unavailable(format!("cannot resolve `{host}`: {cause}"))
@@ -139,7 +139,7 @@ fn address(host: &str, port: u16) -> Result<SocketAddr, StepError> {
     found.next().ok_or_else(|| unresolved("no address".to_owned()))
 }
 
-/// Checks that a program is installed by asking it for its version.
+/// Checks that a program is installed by running it with its version flag.
 fn needs(program: &str, argument: &str, package: &str) -> Result<(), StepError> {
     let mut asked = Command::new(program);
     asked.arg(argument).stdout(Stdio::null()).stderr(Stdio::null());

@@ -1,4 +1,4 @@
-//! The scenario file: which faults, in which order, how often, within which limits.
+//! The scenario file: the faults, their order, the number of repeats, and the limits.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -143,7 +143,7 @@ impl ScenarioFile {
         scenario_file.parent().unwrap_or(Path::new("")).join(&self.log)
     }
 
-    /// Checks what the types cannot: names, sizes within the limits, allowed hosts.
+    /// Checks what the types do not enforce: names, sizes within the limits, allowed hosts.
     fn check(&self) -> Result<(), (String, String)> {
         let at = |field: &str, is_right: bool, cause: &str| {
             if is_right { Ok(()) } else { Err((field.to_owned(), cause.to_owned())) }

@@ -1,7 +1,8 @@
-//! Fault scenarios: a file says which faults to inject, where, when and for how long; this crate
-//! injects them and writes the scenario log that the step `label` reads.
+//! Fault scenarios: a file describes which faults to inject, where, when and for how long; this
+//! crate injects them and writes the scenario log that the step `label` reads.
 //!
-//! - [`mod@file`] is the scenario file and its checks, [`timetable`] is what it means in time;
+//! - [`mod@file`] is the scenario file and its checks, [`timetable`] computes the start and end
+//!   times;
 //! - [`faults`] has one file for each kind of fault of the local executor;
 //! - [`worker`] runs one fault in a separate process, and ends all processes of the fault, even if
 //!   the runner is killed; [`runner`] runs the timetable;
@@ -20,7 +21,7 @@ pub mod worker;
 
 use contract::Timestamp;
 
-/// Returns the current time. Faults happen on the wall clock, so it is the one input of a scenario
+/// Returns the current time. Faults run in real time, so the clock is the only input of a scenario
 /// that is not a flag.
 #[expect(clippy::disallowed_methods, reason = "a fault starts and ends on the wall clock")]
 pub fn wall_clock() -> Timestamp {

@@ -1,9 +1,9 @@
-//! The scenario log: what really happened, as CSV for the step `label` and as JSON lines.
+//! The scenario log: the true times of faults, as CSV for the step `label` and as JSON lines.
 //!
-//! Both files are replaced whole, so a reader never sees half a line. A fault is noted in the JSON
-//! lines when it starts and again when it ends; the CSV gets its line when it ends. A start without
-//! an end is a fault whose worker was killed: [`ScenarioLog::reconcile`] adds a line labelled `transition`, which
-//! excludes the windows in question from every metric.
+//! Both files are replaced as a whole, so a reader never sees a partial line. A fault is recorded
+//! in the JSON lines when it starts and again when it ends; its CSV line is added when it ends. A
+//! start without an end is a fault whose worker was killed: [`ScenarioLog::reconcile`] adds a line
+//! labelled `transition`, which excludes the affected windows from every metric.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -78,14 +78,15 @@ pub struct ScenarioLog {
     json_lines: PathBuf,
 }
 
-/// Lease for running a scenario that writes a log; it ends with the process at the latest.
+/// Lease of a log, held while a scenario that writes it runs; it ends at the latest with the
+/// process.
 #[derive(Debug)]
 pub struct Lease {
     _file: File,
 }
 
 impl ScenarioLog {
-    /// Names the log whose CSV lies at `path`.
+    /// Makes the log whose CSV has the path `path`.
     pub fn new(path: &Path) -> Self {
         Self { csv: path.to_owned(), json_lines: path.with_extension("jsonl") }
     }
@@ -95,7 +96,7 @@ impl ScenarioLog {
         &self.csv
     }
 
-    /// Takes the lease of the log; refused while another runner holds it, and if the CSV has lines
+    /// Takes the lease of the log; refused while another runner holds it, or if the CSV has lines
     /// that no runner wrote.
     pub fn lease(&self) -> Result<Lease, StepError> {
         let file = self.lock_file("runner")?;
@@ -210,8 +211,8 @@ impl ScenarioLog {
 }
 
 impl Record {
-    /// Returns the lines of the CSV with their ends of line: the fault, and the guard time after it as
-    /// a `transition`; none for a fault that has not ended or took no time.
+    /// Returns the lines of the CSV with line endings: the fault, and the guard time after it as a
+    /// `transition`; none for a fault that has not ended or took no time.
     pub fn csv_lines(&self) -> Result<Vec<String>, StepError> {
         let Some(end) = self.end.filter(|end| *end > self.start) else { return Ok(Vec::new()) };
         let label = match &self.outcome {

@@ -1,4 +1,4 @@
-//! Finding and ending every process that a fault started, whoever its parent is by now.
+//! Finds and ends every process that a fault started, even if its parent has changed.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use contract::StepError;
 use fs_err as fs;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Rounds of killing, because a storm of processes starts new ones meanwhile; then rounds of
-/// waiting, about 30 s in total, for processes that end only when their writes have reached the
-/// disk.
+/// Rounds of killing, because a process storm starts new processes in the meantime; then rounds of
+/// waiting, about 30 s in total, for processes that end only after their disk writes finish.
 const ROUNDS: usize = 200;
 const WAITING_ROUNDS: usize = 600;
 
-/// Makes this process the parent of descendants whose parent ends, so that none escapes.
+/// Makes this process the subreaper of its descendants, so that descendants whose parent ends can
+/// still be found.
 pub(crate) fn adopt_descendants() -> Result<(), StepError> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(|error| {
         StepError::unavailable(format!("cannot become a subreaper: {error}"))
@@ -20,7 +20,7 @@ pub(crate) fn adopt_descendants() -> Result<(), StepError> {
     })
 }
 
-/// Kills all descendants of this process and returns how many are left, which is 0 but for
+/// Kills all descendants of this process and returns how many are left, which is 0 except for
 /// processes in uninterruptible sleep. The caller must have [adopted](adopt_descendants) them.
 pub(crate) fn kill_descendants() -> usize {
     let own = std::process::id();
@@ -30,7 +30,7 @@ pub(crate) fn kill_descendants() -> usize {
             return 0;
         }
         for pid in found.iter().filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?)) {
-            // An error means that it ended meanwhile, which is fine.
+            // An error means that the process has already ended.
             kill_process(pid, Signal::KILL).unwrap_or_default();
         }
         reap();
@@ -45,7 +45,7 @@ pub(crate) fn reap() {
     while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
 }
 
-/// Returns the processes below one, from the parents in `/proc/*/stat`; zombies are left out.
+/// Returns the descendants of a process, from the parents in `/proc/*/stat`; zombies are left out.
 fn descendants(root: u32) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
@@ -70,7 +70,7 @@ fn descendants(root: u32) -> Vec<u32> {
 }
 
 /// Returns the parent in a line of `/proc/PID/stat`: `pid (name) state parent ...`, where the name
-/// may hold anything; `None` for a zombie.
+/// may contain any character; `None` for a zombie.
 fn parent_of(stat: &str) -> Option<u32> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?;

@@ -16,7 +16,7 @@ use crate::{processes, wall_clock};
 /// Time between two checks of a worker.
 const POLL: Duration = Duration::from_millis(100);
 
-/// What is reported while a scenario runs.
+/// Progress that is reported while a scenario runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress<'a> {
     /// Normal time until a given time.
@@ -36,7 +36,7 @@ pub struct Runner<'a> {
     pub timetable: &'a Timetable,
     /// Its log.
     pub log: &'a ScenarioLog,
-    /// What starts a worker.
+    /// The command that starts a worker.
     pub worker: WorkerCommand<'a>,
 }
 
@@ -50,7 +50,7 @@ pub struct WorkerCommand<'a> {
 }
 
 impl Runner<'_> {
-    /// Checks that this machine can do every fault of the timetable, before the first one starts.
+    /// Checks that this machine can run every fault of the timetable, before the first one starts.
     pub fn prepare(&self) -> Result<(), StepError> {
         for entry in &self.timetable.entries {
             let step = &self.file.steps[entry.step];
@@ -143,7 +143,7 @@ impl Runner<'_> {
         if status.success() {
             return Ok(());
         }
-        // A worker that could not write its end was killed; this process is now the parent of its
+        // A worker that could not record its end was killed; this process is now the parent of its
         // processes.
         processes::kill_descendants();
         self.log.reconcile()?;
@@ -176,7 +176,7 @@ impl Runner<'_> {
     }
 }
 
-/// Returns how much of the timetable is normal time, 0 to 1.
+/// Returns the share of normal time in the timetable, 0 to 1.
 pub fn normal_share(timetable: &Timetable) -> f64 {
     let faults = timetable.entries.iter().fold(Span::ZERO, |sum, entry| sum + entry.duration);
     1.0 - faults.seconds() / timetable.total.seconds().max(1.0)

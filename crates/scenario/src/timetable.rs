@@ -29,11 +29,11 @@ pub struct Timetable {
     pub lead_in: Span,
     /// The entries in order of time; no two overlap.
     pub entries: Vec<Entry>,
-    /// Duration of everything.
+    /// Total duration.
     pub total: Span,
 }
 
-/// Shortest fault of a pilot; shorter ones do not show in any window.
+/// Shortest fault of a pilot; shorter faults are not visible in any window.
 const SHORTEST_PILOT_FAULT: Span = Span::from_seconds(10);
 
 /// Makes the timetable. With `pilot`, every step runs once, and all durations are shortened by one

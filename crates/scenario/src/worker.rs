@@ -1,10 +1,10 @@
 //! The process that runs one fault.
 //!
 //! The runner writes the job as one line of JSON to the worker's standard input and keeps that pipe
-//! open. When the pipe closes, because the runner asks for the end or because it was killed, the
-//! worker kills everything the fault has started and writes the end into the log. The worker is the
-//! subreaper of its descendants, so none escapes by losing its parent; a fault that outlives a
-//! killed worker ends by its own timeout.
+//! open. When the pipe closes, because the runner requests a stop or was killed, the worker kills
+//! all processes of the fault and writes the end into the log. The worker is the subreaper of its
+//! descendants, so it also finds processes whose parent has ended. If the worker itself is killed,
+//! the fault ends by its own timeout.
 
 use std::io::{BufRead as _, Read};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -32,7 +32,7 @@ pub struct Job {
     pub label: String,
     /// Entity it happens to.
     pub target: String,
-    /// When it was to start.
+    /// Requested start.
     pub requested_start: Timestamp,
     /// How long it lasts.
     pub duration: Span,
@@ -41,11 +41,11 @@ pub struct Job {
     pub guard: Span,
     /// The fault.
     pub fault: FaultKind,
-    /// What it may use.
+    /// Limits of the fault.
     pub limits: Limits,
 }
 
-/// Tells a fault when to end.
+/// Signals to a fault that it must end.
 #[derive(Debug, Clone)]
 pub struct Stop {
     asked: Arc<(Mutex<bool>, Condvar)>,
@@ -53,18 +53,18 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Makes a stop that comes after `duration` at the latest.
+    /// Makes a stop that takes effect after `duration` at the latest.
     pub fn after(duration: Duration) -> Self {
         Self { asked: Arc::default(), deadline: Instant::now() + duration }
     }
 
-    /// Asks for the end now.
+    /// Requests the end now.
     pub fn ask(&self) {
         *self.asked.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.asked.1.notify_all();
     }
 
-    /// Asks for the end when the other side of a pipe closes it.
+    /// Requests the end when the other side of a pipe closes it.
     fn ask_at_the_end_of(&self, mut input: impl Read + Send + 'static) {
         let stop = self.clone();
         std::thread::spawn(move || {
@@ -74,12 +74,12 @@ impl Stop {
         });
     }
 
-    /// Returns whether the end was asked for before the deadline.
+    /// Returns whether the end was requested before the deadline.
     pub fn is_asked(&self) -> bool {
         *self.asked.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for at most `most` and says whether the fault must end.
+    /// Waits for at most `most`, and returns whether the fault must end.
     pub fn wait(&self, most: Duration) -> bool {
         let left = self.deadline.saturating_duration_since(Instant::now()).min(most);
         let asked = self.asked.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,9 +94,9 @@ impl Stop {
     }
 }
 
-/// Runs the job that standard input names; the body of the worker process.
+/// Runs the job from standard input; the main function of the worker process.
 ///
-/// Errors: usage (2) for a fault that this machine cannot do, unavailable (4) where it failed.
+/// Errors: usage (2) for a fault that this machine cannot run, unavailable (4) if it failed.
 pub fn main() -> Result<(), StepError> {
     let unreadable = |error: std::io::Error| {
         StepError::bug(format!("cannot read the job from standard input: {error}"))
@@ -147,10 +147,10 @@ fn run(job: &Job, input: impl Read + Send + 'static) -> Result<(), StepError> {
     done
 }
 
-/// Lowers this process's own limits, which its children inherit, so that the kernel refuses memory
-/// and disk to a fault that exceeds them. A lower hard limit is kept.
+/// Lowers this process's own limits, which its children inherit, so that the kernel denies memory
+/// and disk space to a fault that exceeds them. A lower hard limit is kept.
 fn limit(limits: &Limits) {
-    /// Programs map libraries and stacks beside the memory they are asked to use.
+    /// Additional memory limit: programs also map libraries and stacks.
     const MAPPED_BESIDE_MIB: u64 = 1024;
     let mib = |count: u64| Some(count.saturating_mul(1024 * 1024));
     for (resource, most) in [

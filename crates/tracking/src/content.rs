@@ -1,4 +1,4 @@
-//! What a run's folder says of a training: parameters, figures, tags, files.
+//! Content of a run's folder: parameters, metrics, tags, files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,8 @@ use document::Document;
 use fs_err as fs;
 use serde_json::{Map, Value};
 
-/// Sections of the document that are parameters of a training. Those of a model are with the model.
+/// Sections of the document that are parameters of a training. The parameters of a model are logged
+/// with the model.
 const SECTIONS: [&str; 12] = [
     "task",
     "step",
@@ -26,10 +27,10 @@ const SECTIONS: [&str; 12] = [
     "deployment",
     "classify",
 ];
-/// Files of a run that are kept beside its figures, below its folder.
+/// Files of a run that are uploaded with its metrics; paths below its folder.
 const FILES: [&str; 5] =
     ["report.html", "run.json", "document.yaml", "validate/validation.json", DEPLOYMENT];
-/// What was decided about its version, below its folder.
+/// The decision about its version; path below its folder.
 const DEPLOYMENT: &str = "deploy/deployment.json";
 /// Folder of the model, below a run's.
 pub(crate) const BUNDLE: &str = "select/bundle";
@@ -43,19 +44,19 @@ pub struct Content {
     pub run: String,
     /// When it was started, by the clock.
     pub started: Timestamp,
-    /// When it ended; of an interrupted one, the time that it worked after its start.
+    /// Time of its end; for an interrupted training, its start plus its working time.
     pub ended: Timestamp,
     /// The time range that it trains on.
     pub nominal: (Timestamp, Timestamp),
     /// How it ended.
     pub status: RunStatus,
-    /// What is known of all of it.
+    /// Parameters, metrics and tags of the whole training.
     pub whole: Logged,
-    /// What is known of each model, by kind.
+    /// Parameters, metrics and tags of each model, by kind.
     pub models: BTreeMap<String, Logged>,
     /// The data set, if it was made.
     pub dataset: Option<Dataset>,
-    /// The version it registered, if it came so far.
+    /// The version that it registered, if it registered one.
     pub version: Option<String>,
     /// Files to keep: names below the run's folder.
     pub files: Vec<String>,
@@ -65,25 +66,25 @@ pub struct Content {
     pub folder: PathBuf,
 }
 
-/// Parameters, figures and tags.
+/// Parameters, metrics and tags.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Logged {
     /// Parameters by name.
     pub params: BTreeMap<String, String>,
-    /// Figures.
+    /// Metrics.
     pub metrics: Vec<Metric>,
     /// Tags by name.
     pub tags: BTreeMap<String, String>,
 }
 
-/// A figure.
+/// A metric.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metric {
     /// Its name.
     pub name: String,
     /// Its value.
     pub value: f64,
-    /// Epoch, trial or number of entities; 0 for a figure of the whole.
+    /// Epoch, trial or number of entities; 0 for a metric of the whole training.
     pub step: u64,
 }
 
@@ -96,7 +97,7 @@ pub struct Dataset {
     pub rows: u64,
     /// Its features, in order.
     pub features: Vec<Feature>,
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
 }
 
@@ -105,19 +106,19 @@ pub struct Dataset {
 pub struct Feature {
     /// Its name.
     pub name: String,
-    /// The query of the sample behind it, or the formula over other columns.
+    /// The query of its sample, or the formula over other columns.
     pub formula: String,
 }
 
 impl Logged {
-    /// Adds a figure of the whole; one that is not finite is left out.
+    /// Adds a metric; one that is not finite is left out.
     fn metric(&mut self, name: &str, value: f64, step: u64) {
         if value.is_finite() {
             self.metrics.push(Metric { name: name.to_owned(), value, step });
         }
     }
 
-    /// Adds what a task counted and measured.
+    /// Adds the counts and metrics of a task.
     fn outcome(&mut self, prefix: &str, outcome: &Outcome) {
         for (name, count) in &outcome.counts {
             self.metric(&format!("{prefix}{name}"), *count as f64, 0);
@@ -129,9 +130,9 @@ impl Logged {
 }
 
 impl Content {
-    /// Reads a run's folder; `None` for one that is not a training, or that is not over.
+    /// Reads a run's folder; `None` for a run that is not a training, or has not ended.
     ///
-    /// Errors: those of its record and its document. What else is missing is left out.
+    /// Errors: those of its record and its document. Other missing files are left out.
     pub fn read(folder: &Path) -> Result<Option<Self>, StepError> {
         let record = RunRecord::read(folder)?;
         if !record.is_training() || record.status == RunStatus::Running {
@@ -197,7 +198,7 @@ fn tags(record: &RunRecord, deployment: Option<&Deployment>) -> BTreeMap<String,
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();
-    // What the program says of the run itself is not replaced by what the user calls it.
+    // Tags of the user do not replace tags of the program.
     for (name, value) in &record.tags {
         tags.entry(name.clone()).or_insert_with(|| value.clone());
     }
@@ -217,7 +218,7 @@ fn tags(record: &RunRecord, deployment: Option<&Deployment>) -> BTreeMap<String,
     tags
 }
 
-/// Returns what is known of a model.
+/// Returns the parameters, metrics and tags of a model.
 fn model(folder: &Path, task: &str, outcome: Option<&Outcome>) -> Logged {
     let mut logged = Logged::default();
     if let Some(outcome) = outcome {
@@ -250,7 +251,7 @@ fn model(folder: &Path, task: &str, outcome: Option<&Outcome>) -> Logged {
     logged
 }
 
-/// Finds the learning curve in what a candidate says of left-out entities.
+/// Finds the learning curve in a candidate's results for left-out entities.
 fn learning_curve(found: &Value) -> Option<&Vec<Value>> {
     let fields = found.as_object()?;
     let here = fields.get("learning_curve").and_then(Value::as_array);
@@ -274,7 +275,7 @@ fn dataset(folder: &Path) -> Option<Dataset> {
     })
 }
 
-/// Returns the files that are there, the model's among them, in order of their names.
+/// Returns the existing files, including those of the model, in order of their names.
 fn files(folder: &Path) -> Vec<String> {
     let mut files: Vec<String> =
         FILES.iter().map(|&name| name.to_owned()).filter(|it| folder.join(it).is_file()).collect();

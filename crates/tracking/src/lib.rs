@@ -1,8 +1,8 @@
 //! Mirrors trainings into `MLflow`, and sends their lineage to `OpenLineage`.
 //!
-//! What is mirrored is read from a run's folder (`content`), so that a run of long ago is mirrored
-//! as well as one that has just ended. Lynceus' own registry stays the truth, and no run waits for,
-//! or fails with, a server that is away: [`sync`] mirrors what is missing the next time.
+//! The content is read from a run's folder (`content`), so that old runs can be mirrored like new
+//! ones. Lynceus' own registry remains the source of truth. An unreachable server neither delays
+//! nor fails a run: the next [`sync`] mirrors the missing runs.
 
 mod content;
 mod mlflow;

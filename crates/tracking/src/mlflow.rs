@@ -1,5 +1,5 @@
-//! Mirrors a training into `MLflow`: an experiment, a run with a nested one for each model, files,
-//! a version in its registry. Whatever already exists stays as it is.
+//! Mirrors a training into `MLflow`: an experiment, a run with a nested run for each model, files,
+//! and a version in its registry. Existing objects are not changed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,31 +15,31 @@ use serde_json::{Value, json};
 use crate::content::{BUNDLE, Content, Dataset, Logged};
 use crate::rest::Rest;
 
-/// Tag by which a run is found again.
+/// Tag that identifies a run.
 const RUN: &str = "lynceus.run";
-/// Tag by which a version is found again.
+/// Tag that identifies a version.
 const VERSION: &str = "lynceus.version";
-/// What one request holds at most: below the limits of the server, which has them for each kind and
-/// for all together, and for the bytes.
+/// Most entries of one request: below the server's limits for each kind, for all kinds together,
+/// and for bytes.
 const METRICS_AT_ONCE: usize = 500;
 const PARAMS_AT_ONCE: usize = 50;
 const TAGS_AT_ONCE: usize = 50;
-/// Bytes of values and names; what is longer the server refuses, or cuts without a word.
+/// Longest values and names in bytes; the server rejects or silently cuts longer ones.
 const LONGEST_PARAM: usize = 6000;
 const LONGEST_TAG: usize = 5000;
 const LONGEST_NAME: usize = 250;
 const LONGEST_DIGEST: usize = 36;
-/// A larger file is not kept.
+/// Largest file that is uploaded.
 const LARGEST_FILE_BYTES: u64 = 256 << 20;
-/// Artifacts that the server itself keeps.
+/// URL scheme of artifacts that the server stores itself.
 const SERVED: &str = "mlflow-artifacts:/";
 
-/// A server that trainings are mirrored into.
+/// A server to which trainings are mirrored.
 #[derive(Debug)]
 pub(crate) struct Server<'a> {
     rest: Rest,
     settings: &'a Mlflow,
-    /// Nothing more is begun after this.
+    /// No request starts after this time.
     until: Option<Instant>,
 }
 
@@ -60,9 +60,9 @@ impl<'a> Server<'a> {
         Ok(Self { rest, settings: &settings.own, until })
     }
 
-    /// Mirrors a training; done again, it changes nothing.
+    /// Mirrors a training; repeating it changes nothing.
     ///
-    /// Errors: unavailable where the server does not answer, or not in time; usage where it refuses.
+    /// Errors: unavailable if the server does not answer in time; usage if it rejects a request.
     pub(crate) fn mirror(&self, content: &Content) -> Result<(), StepError> {
         let name = self.settings.experiment.as_ref().unwrap_or(&content.pipeline);
         let experiment = self.experiment(name, &content.pipeline)?;
@@ -83,11 +83,11 @@ impl<'a> Server<'a> {
         if let Some(version) = &content.version {
             self.version(&whole, content, version)?;
         }
-        // Last: a run that is not ended was not mirrored to its end.
+        // The run is ended last: an open run is one whose mirroring is incomplete.
         self.end(&whole.id, content)
     }
 
-    /// Lets an alias of the model name a version of ours, if the version is there.
+    /// Points an alias of the model at one of our versions, if the server has the version.
     pub(crate) fn alias(
         &self,
         pipeline: &str,
@@ -97,7 +97,7 @@ impl<'a> Server<'a> {
         let model = self.model(pipeline);
         let Some(number) = self.number(model, version)? else { return Ok(()) };
         let named = [("name", model), ("alias", alias)];
-        // A missing alias is a wrong parameter to the server.
+        // The server reports a missing alias as an invalid parameter.
         let known = ["INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"];
         let now = self.rest.get("registered-models/alias", &named, &known)?.value();
         let now = now.and_then(|found| text(&found, "/model_version/version"));
@@ -130,7 +130,7 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Returns the number of an experiment, which is made where it is not there.
+    /// Returns the number of an experiment, and creates the experiment if it does not exist.
     fn experiment(&self, name: &str, pipeline: &str) -> Result<String, StepError> {
         if let Some(id) = self.find_experiment(name)? {
             return Ok(id);
@@ -139,7 +139,7 @@ impl<'a> Server<'a> {
         let body = json!({"name": name, "tags": tags});
         let made = self.rest.post("experiments/create", &body, &["RESOURCE_ALREADY_EXISTS"])?;
         let made = made.value().and_then(|made| text(&made, "/experiment_id"));
-        // Another one was faster, where it was not made here.
+        // If the creation failed, another process has created it.
         match made {
             Some(id) => Ok(id),
             None => self.find_experiment(name)?.ok_or_else(|| no_answer("experiments/create")),
@@ -160,7 +160,7 @@ impl<'a> Server<'a> {
             .ok_or_else(|| no_answer("experiments/get-by-name"))
     }
 
-    /// Returns the run with a key, which is made where it is not there.
+    /// Returns the run with a key, and creates the run if it does not exist.
     fn run(
         &self,
         experiment: &str,
@@ -192,8 +192,8 @@ impl<'a> Server<'a> {
         made.get("run").and_then(of).ok_or_else(|| no_answer("runs/create"))
     }
 
-    /// Sends parameters, figures and tags. The time of a figure is always the same, so that one that
-    /// is sent again is none more.
+    /// Sends parameters, metrics and tags. The time of a metric is always the same, so that sending
+    /// it again does not duplicate it.
     fn log(&self, run: &str, logged: &Logged, time: Timestamp) -> Result<(), StepError> {
         let metrics: Vec<Value> = logged
             .metrics
@@ -222,7 +222,7 @@ impl<'a> Server<'a> {
             .map(|it| json!({"type": "double", "name": it.name, "required": false}))
             .collect();
         let source = json!({"uri": dataset.path.display().to_string()});
-        // Texts of JSON, not JSON.
+        // These fields are strings that contain JSON.
         let input = json!({
             "tags": [{"key": "mlflow.data.context", "value": "training"}],
             "dataset": {
@@ -235,12 +235,12 @@ impl<'a> Server<'a> {
             },
         });
         self.post("runs/log-inputs", &json!({"run_id": run, "datasets": [input]}))?;
-        // The digest of the server is too short for the whole of ours.
+        // The server's digest is too short for our whole hash.
         let tag = json!({"key": "lynceus.dataset_sha256", "value": dataset.sha256});
         self.post("runs/log-batch", &json!({"run_id": run, "tags": [tag]})).map(drop)
     }
 
-    /// Keeps the files of a training, where the server keeps files itself.
+    /// Uploads the files of a training, if the server stores artifacts itself.
     fn artifacts(&self, run: &Run, content: &Content) -> Result<(), StepError> {
         let Some(place) = run.artifacts.strip_prefix(SERVED) else {
             let tag =
@@ -285,7 +285,7 @@ impl<'a> Server<'a> {
         self.post("model-versions/create", &body).map(drop)
     }
 
-    /// Returns the server's number of a version of ours.
+    /// Returns the server's number of one of our versions.
     fn number(&self, model: &str, version: &str) -> Result<Option<String>, StepError> {
         self.in_time()?;
         let filter = format!("name = '{model}' and tags.`{VERSION}` = '{version}'");
@@ -310,7 +310,7 @@ fn no_answer(path: &str) -> StepError {
         .hint("is it a server of MLflow, of version 2 or 3?")
 }
 
-/// Returns a text of an answer; a number is one too.
+/// Returns a text of an answer; a number is converted to text.
 fn text(value: &Value, pointer: &str) -> Option<String> {
     match value.pointer(pointer)? {
         Value::String(text) => Some(text.clone()),
@@ -325,13 +325,13 @@ fn pairs(values: &BTreeMap<String, String>, longest: usize) -> Vec<Value> {
     values.iter().map(pair).collect()
 }
 
-/// Returns a name with only those characters that the server takes.
+/// Returns a name reduced to the characters that the server accepts.
 fn plain(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "_-. :/".contains(c) { c } else { '_' };
     cut(&name.chars().map(plain).collect::<String>(), LONGEST_NAME).to_owned()
 }
 
-/// Returns the beginning of a text, of at most so many bytes.
+/// Returns the beginning of a text, at most `longest` bytes.
 fn cut(text: &str, longest: usize) -> &str {
     let end = (0..=longest.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     &text[..end.unwrap_or(0)]

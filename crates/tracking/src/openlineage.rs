@@ -1,5 +1,5 @@
 //! `OpenLineage` events of a training: one for its start and one for its end, and a pair for each
-//! task, in the shape of spec 2-0-2.
+//! task, in the format of spec 2-0-2.
 
 mod facets;
 
@@ -15,7 +15,7 @@ const PRODUCER: &str = REPOSITORY;
 const SCHEMA: &str = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent";
 
 /// Returns the events of a training, in the order of time. The same run has the same ids, so that
-/// an event that is sent again is none more.
+/// sending an event again does not duplicate it.
 pub fn events(content: &Content, namespace: &str) -> Vec<Value> {
     let known = &Known::of(content);
     let whole = Job {

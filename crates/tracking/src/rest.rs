@@ -1,4 +1,4 @@
-//! Requests to a server of `MLflow`, or to one that takes `OpenLineage` events.
+//! Requests to a server of `MLflow`, or to one that receives `OpenLineage` events.
 
 use std::path::Path;
 
@@ -20,17 +20,17 @@ pub(crate) struct Rest {
     runtime: Runtime,
 }
 
-/// What the server answers.
+/// Answer of the server.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Answer {
-    /// What was asked for.
+    /// The requested value.
     Done(Value),
-    /// An error of which the caller said that it is none.
+    /// An error that the caller expects.
     Known,
 }
 
 impl Answer {
-    /// Returns what was asked for; `None` for an error.
+    /// Returns the requested value; `None` for an error.
     pub(crate) fn value(self) -> Option<Value> {
         match self {
             Self::Done(value) => Some(value),
@@ -40,8 +40,8 @@ impl Answer {
 }
 
 impl Rest {
-    /// Prepares requests; nothing is sent yet. `field` is where the server stands in the document,
-    /// whose folder is `folder`.
+    /// Prepares requests; nothing is sent yet. `field` is the field of the server in the document,
+    /// and `folder` the folder of the document.
     pub(crate) fn open(server: &HttpServer, field: &str, folder: &Path) -> Result<Self, StepError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(
             |error| {
@@ -52,7 +52,8 @@ impl Rest {
         Ok(Self { server: Server::open(server, field, folder)?, runtime })
     }
 
-    /// Sends JSON to a path below `api/2.0/mlflow/`; `known` are codes of errors that are answers.
+    /// Sends JSON to a path below `api/2.0/mlflow/`; `known` are error codes that the caller
+    /// expects.
     pub(crate) fn post(
         &self,
         path: &str,
@@ -64,7 +65,7 @@ impl Rest {
         self.send(Request { what: path.to_owned(), ..Request::post(url, JSON, body) }, known)
     }
 
-    /// Asks for a path below `api/2.0/mlflow/` with parameters.
+    /// Sends a GET request to a path below `api/2.0/mlflow/` with parameters.
     pub(crate) fn get(
         &self,
         path: &str,
@@ -76,7 +77,7 @@ impl Rest {
         self.send(Request { what: path.to_owned(), ..Request::get(url) }, known)
     }
 
-    /// Keeps a file, at a path below the server's artifacts.
+    /// Uploads a file to a path below the server's artifacts.
     pub(crate) fn put_file(&self, path: &str, bytes: Vec<u8>) -> Result<(), StepError> {
         let url = self.server.url().join(&format!("/api/2.0/mlflow-artifacts/artifacts/{path}"));
         let request = Request { method: Method::PUT, body: bytes, ..Request::get(url) };
@@ -103,7 +104,7 @@ impl Rest {
         let text = reply.text();
         let json: Option<Value> = serde_json::from_str(&text).ok();
         if reply.is_success() {
-            // An artifact or an event is answered with anything, or nothing.
+            // The reply to an artifact or an event may be empty, or not JSON.
             return Ok(Answer::Done(json.unwrap_or(Value::Null)));
         }
         let field = |name: &str| json.as_ref()?.get(name)?.as_str();

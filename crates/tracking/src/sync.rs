@@ -1,4 +1,4 @@
-//! Which runs are mirrored already, and the mirroring of those that are not.
+//! Finds the runs that are not mirrored yet, and mirrors them.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -15,41 +15,42 @@ use crate::mlflow::Server;
 use crate::openlineage;
 use crate::rest::Rest;
 
-/// What is to be mirrored, where to.
+/// Settings of the mirroring.
 #[derive(Debug, Clone, Copy)]
 pub struct Sync<'a> {
-    /// The document, whose settings count for all runs.
+    /// The document, whose settings apply to all runs.
     pub document: &'a Document,
-    /// Its folder, which relative paths start at.
+    /// Its folder, to which relative paths refer.
     pub folder: &'a Path,
-    /// Folder in which it is noted which runs are mirrored.
+    /// Folder with the records of mirrored runs.
     pub notes: &'a Path,
-    /// Mirrors also what is mirrored already.
+    /// Also mirrors runs that are mirrored already.
     pub again: bool,
-    /// Nothing more is begun after this; nothing means that there is time.
+    /// No request starts after this time; `None` for no deadline.
     pub until: Option<Instant>,
-    /// The version that the document's alias names in our registry, if it names one.
+    /// The version at which the document's alias points in our registry, if it is set.
     pub live: Option<&'a str>,
 }
 
-/// What was mirrored.
+/// Result of the mirroring.
 #[derive(Debug, Default)]
 pub struct Done {
     /// The runs, by name.
     pub runs: Vec<String>,
-    /// What failed first, if anything did.
+    /// The first error, if there was one.
     pub error: Option<StepError>,
 }
 
-/// A note that a run is mirrored.
+/// A record that a run is mirrored.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct Note {
-    /// Where to; another place has not got it.
+    /// The destinations that have the run.
     to: Vec<String>,
 }
 
-/// Mirrors those of the runs, in folders, that are not mirrored yet, in their order. Where one is
-/// refused, the others are still mirrored; if a server is unreachable, the rest waits.
+/// Mirrors those of the runs, in folders, that are not mirrored yet, in their order. If one is
+/// refused, the others are still mirrored; if a server is unreachable, the remaining runs are
+/// mirrored later.
 pub fn sync(sync: &Sync<'_>, runs: &[PathBuf]) -> Done {
     let mut done = Done::default();
     for folder in runs {
@@ -76,7 +77,7 @@ impl Sync<'_> {
         &self.document.tracking
     }
 
-    /// Mirrors a run; returns its name where there was something to do.
+    /// Mirrors a run; returns its name if anything was mirrored.
     fn run(&self, folder: &Path) -> Result<Option<String>, StepError> {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let path = self.notes.join(format!("{name}.json"));
@@ -88,7 +89,7 @@ impl Sync<'_> {
             return Ok(None);
         }
         let Some(content) = Content::read(folder)? else { return Ok(None) };
-        // A server that is away holds up no other place.
+        // An unreachable server does not block other destinations.
         let mut failed = None;
         for place in places {
             if let Err(error) = self.send(&place, &content) {
@@ -103,7 +104,7 @@ impl Sync<'_> {
         failed.map_or(Ok(Some(content.run)), Err)
     }
 
-    /// Names the places that runs are mirrored to.
+    /// Returns the destinations of the mirroring.
     fn places(&self) -> Vec<String> {
         let tracking = self.tracking();
         let mlflow = tracking.mlflow.iter().map(|it| {
@@ -143,7 +144,7 @@ impl Sync<'_> {
             Some((event.pointer("/run/runId")?.clone(), event["eventType"].clone()))
         };
         let events = openlineage::events(content, &settings.namespace);
-        // Only lines with one of its ids are read: the file has all runs.
+        // Only lines with one of the run's ids are parsed, because the file contains all runs.
         let own: Vec<&str> =
             events.iter().filter_map(|it| it.pointer("/run/runId")?.as_str()).collect();
         let is_own = |line: &&str| own.iter().any(|id| line.contains(id));
@@ -151,7 +152,8 @@ impl Sync<'_> {
         let known = known.filter_map(|line| id(&serde_json::from_str(line).ok()?));
         let known: Vec<(Value, Value)> = known.collect();
         for event in events {
-            // Files that are gone by now must not make another event of the same one.
+            // If files were deleted in the meantime, the event differs, but it must not be added
+            // again.
             if !id(&event).is_some_and(|id| known.contains(&id)) {
                 text.push_str(&format!("{event}\n"));
             }

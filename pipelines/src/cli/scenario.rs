@@ -1,4 +1,4 @@
-//! `lynceus scenario`: injects faults on purpose and logs what really happened.
+//! `lynceus scenario`: injects faults and logs their true times.
 
 mod api;
 mod check;
@@ -159,7 +159,7 @@ fn run(global: &Global, args: &TimetableArgs) -> Result<(), StepError> {
         worker: WorkerCommand { program: &program, arguments: &["scenario", "worker"] },
     };
     runner.prepare()?;
-    // Workers and their ends take a little longer than the timetable says.
+    // Workers and their cleanup take a little longer than the timetable.
     let stop = Stop::after((timetable.total + Span::from_seconds(3600)).to_std());
     stop_at_signals(stop.clone())?;
     let done = runner.run(&stop, &mut |progress| say(&told(&file, &progress)));
@@ -255,7 +255,7 @@ fn contract_text(path: &std::path::Path) -> Result<String, StepError> {
     fs_err::read_to_string(path).map_err(|error| StepError::reading(path, &error))
 }
 
-/// Asks for the end at SIGINT and SIGTERM.
+/// Requests a stop on SIGINT and SIGTERM.
 fn stop_at_signals(stop: Stop) -> Result<(), StepError> {
     use tokio::signal::unix::{SignalKind, signal};
     let failed = |error: std::io::Error| {

@@ -1,4 +1,5 @@
-//! `lynceus schema`: the JSON Schema of documents, and the reference page that is made of it.
+//! `lynceus schema`: prints the JSON Schema of documents, or the reference page that is generated
+//! from it.
 
 mod examples;
 
@@ -14,13 +15,13 @@ pub(super) struct SchemaArgs {
 }
 
 impl SchemaArgs {
-    /// Says that the page is printed, and not the schema.
+    /// Returns whether the page is printed, not the schema.
     pub(super) fn is_markdown(&self) -> bool {
         self.format == Format::Markdown
     }
 }
 
-/// What describes documents.
+/// Form of the description of documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// JSON Schema, for editors and validators.
@@ -59,7 +60,7 @@ fn markdown(schema: &Value) -> String {
     text
 }
 
-/// Returns whether a type is worth a section: others are named by what they are made of.
+/// Returns whether a type gets its own section; other types are shown inline.
 fn has_section(schema: &Value) -> bool {
     schema["properties"].is_object() || schema["oneOf"].is_array()
 }

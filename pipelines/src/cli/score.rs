@@ -1,4 +1,4 @@
-//! `lynceus score`: the scoring pipeline, once.
+//! `lynceus score`: runs the scoring pipeline once.
 
 mod backfill;
 mod retrain;
@@ -23,9 +23,9 @@ use crate::run::{
 use crate::scored;
 use crate::train::{Inputs, Part};
 
-/// What the names of ticks' folders end with.
+/// Suffix of the names of ticks' folders.
 const TICK: &str = "-score";
-/// Ticks that failed whose folders are kept.
+/// Number of failed ticks whose folders are kept.
 const FAILED_TICKS: usize = 20;
 
 /// Flags of `lynceus score`.
@@ -67,7 +67,7 @@ pub(crate) fn execute(global: &Global, args: &ScoreArgs) -> Result<(), StepError
     let at = match (args.at, args.document.sample) {
         (Some(at), _) => at,
         (None, true) => context.sample()?.score_until,
-        // What the last row needs to be due.
+        // The time at which the window of the last row is due.
         (None, false) => match context.last_row()? {
             Some(last) => last + context.document.scoring.delay,
             None => clock(),
@@ -121,7 +121,7 @@ pub(super) fn once(
     Ok(scored)
 }
 
-/// Says what a tick scored.
+/// Describes the result of a tick.
 pub(super) fn words(scored: &Value) -> String {
     if let Some(why) = scored.get("no_model").and_then(Value::as_str) {
         return format!("{why}\n");
@@ -157,8 +157,8 @@ pub(crate) fn tick(
     let folder = context.store.root.join("runs").join(&document.name).join(&name);
     fs::create_dir_all(&folder).map_err(|e| StepError::writing(&folder, &e))?;
     let lock = lock(&folder)?;
-    // What the first killed tick of this time left: this one, and others killed since, may have
-    // found nothing to do.
+    // Keep the results of the first killed tick of this time: this tick, and others killed since,
+    // may have found no due windows.
     let inputs = Inputs {
         document,
         base: &context.base,
@@ -172,13 +172,13 @@ pub(crate) fn tick(
             scored::keep(&context.store.root, &part.path(document), at, &part.folder)?;
         }
     }
-    // The folder is deleted at the end of the tick; lasting data is in the store.
+    // The folder is deleted at the end of the tick; permanent data is in the store.
     artifact::scratch(true);
     document::write(&folder.join("document.yaml"), document)?;
     let mut plan = crate::score::plan(&inputs)?;
     suit_to_this_machine(&mut plan, context);
     let mut record = begun(document, name, at, &plan);
-    // A shard that fails keeps no other one from being scored.
+    // A failed shard does not prevent the others from being scored.
     let options = Options { uncached: true, keeps_going: true, ..options };
     let runner = Runner {
         root: &context.store.root,
@@ -205,17 +205,18 @@ pub(crate) fn tick(
     Ok(told)
 }
 
-/// Returns what `score` says of a part, whose features and messages are kept if it scored a window.
+/// Returns the outcome of `score` for a part, and keeps its features and messages if it scored a
+/// window.
 fn kept(context: &Context, part: &Part, at: Timestamp) -> Result<Value, StepError> {
     let scored: Value = read_json(&part.folder.join("score/scored.json"))?;
-    // A tick that comes again has nothing to add to what the first one left.
+    // A repeated tick has nothing to add to the results of the first one.
     if scored.get("windows").and_then(Value::as_u64).is_some_and(|windows| windows > 0) {
         scored::keep(&context.store.root, &part.path(&context.document), at, &part.folder)?;
     }
     Ok(scored)
 }
 
-/// Returns the record of a tick that has done nothing yet.
+/// Returns the record of a new tick.
 fn begun(document: &Document, run: String, now: Timestamp, plan: &Plan) -> RunRecord {
     RunRecord {
         format: RunRecord::FORMAT,
@@ -233,8 +234,8 @@ fn begun(document: &Document, run: String, now: Timestamp, plan: &Plan) -> RunRe
     }
 }
 
-/// Merges the results of the shards into one text: their numbers added, and each complete under
-/// `shards`.
+/// Merges the results of the shards into one text: their numbers are added, and each complete
+/// result is under `shards`.
 fn together(mut told: Vec<Value>) -> Value {
     if told.len() == 1 {
         return told.remove(0);
@@ -244,7 +245,7 @@ fn together(mut told: Vec<Value>) -> Value {
         let before = whole.get(name).and_then(Value::as_u64);
         match value.as_u64() {
             Some(number) => whole.insert(name.clone(), (before.unwrap_or(0) + number).into()),
-            // What the shards have in common, or what the first of them says.
+            // Texts that all shards have in common, or that of the first shard.
             None if value.is_string() && !whole.contains_key(name) => {
                 whole.insert(name.clone(), value.clone())
             }
@@ -269,8 +270,8 @@ fn warn(folder: &Path, plan: &Plan) {
     }
 }
 
-/// After a failed tick, sends waiting messages, repeats firing alerts, and notifies people if
-/// scoring has stopped for long, because an outage of the source must not silence open alerts.
+/// After a failed tick, sends waiting messages, repeats firing alerts, and sends a notification if
+/// scoring has stopped for long, because an outage of the source must not suppress open alerts.
 /// Sinks get their missing windows.
 fn tell_what_stopped(runner: &Runner<'_>, record: &RunRecord) {
     let waits = |name: &str| {
@@ -286,8 +287,8 @@ fn tell_what_stopped(runner: &Runner<'_>, record: &RunRecord) {
     }
 }
 
-/// Returns the folders of a pipeline's ticks that failed on this machine, or are running, oldest
-/// first.
+/// Returns the folders of a pipeline's ticks that failed on this machine, or are still running,
+/// oldest first.
 pub(crate) fn failed_ticks(root: &Path, pipeline: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(root.join("runs").join(pipeline)).into_iter().flatten().flatten();
     let mut ticks: Vec<PathBuf> = entries
@@ -298,12 +299,12 @@ pub(crate) fn failed_ticks(root: &Path, pipeline: &str) -> Vec<PathBuf> {
     ticks
 }
 
-/// Removes the folders of failed ticks beyond the last ones, so that an outage of days fills no
-/// disk; one in which a tick is running stays.
+/// Removes the folders of failed ticks beyond the last ones, so that a long outage does not fill
+/// the disk. The folder of a running tick is kept.
 fn forget_failed(root: &Path, pipeline: &str) {
     let ticks = failed_ticks(root, pipeline);
     for old in &ticks[..ticks.len().saturating_sub(FAILED_TICKS)] {
-        // Another process may be removing it; leftovers do not stop scoring.
+        // Another process may be removing it; remaining folders do not stop scoring.
         let Ok(lock) = lock(old) else { continue };
         drop(artifact::remove(old));
         drop(lock);

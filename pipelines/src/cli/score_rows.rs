@@ -7,13 +7,13 @@ use serde_json::{Map, Value};
 
 use crate::run::table;
 
-/// Decimals of a number in a table for people.
+/// Decimals of a number in a printed table.
 const DECIMALS: usize = 4;
 
-/// Features of a verdict that a row names.
+/// Most features in a row that contributed to its verdict.
 const CAUSES: usize = 3;
 
-/// Returns a verdict's word.
+/// Returns the name of a verdict.
 pub(crate) fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Normal => "normal",
@@ -22,8 +22,8 @@ pub(crate) fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-/// Returns the score that a verdict rests on: the combined one, that of a model alone, or the sum of
-/// the votes; `NaN` without data.
+/// Returns the score that determines a verdict: the combined score, the score of a single model, or
+/// the sum of the votes; `NaN` without data.
 pub(crate) fn score(entity: &EntityScore) -> f64 {
     match (entity.verdict, entity.combined, entity.members.as_slice()) {
         (Verdict::NoData, ..) => f64::NAN,
@@ -33,7 +33,7 @@ pub(crate) fn score(entity: &EntityScore) -> f64 {
     }
 }
 
-/// Returns the threshold of [`score`]; `alarm_at` is that of votes.
+/// Returns the threshold of [`score`]; `alarm_at` is the threshold of votes.
 pub(crate) fn threshold(entity: &EntityScore, alarm_at: Option<f64>) -> f64 {
     match (entity.verdict, entity.combined, entity.members.as_slice()) {
         (Verdict::NoData, ..) => f64::NAN,
@@ -58,7 +58,7 @@ pub(crate) fn of_windows(windows: &[WindowScore]) -> Rows {
     rows
 }
 
-/// Makes the rows of scores, in their order.
+/// Makes the rows of scores, in the same order.
 pub(crate) fn of_scores(scores: &[(Timestamp, &EntityScore)], alarm_at: Option<f64>) -> Rows {
     let texts = |of: &dyn Fn(&EntityScore) -> String| {
         Values::Texts(scores.iter().map(|(_, entity)| of(entity)).collect())
@@ -111,7 +111,7 @@ fn add_classes(rows: &mut Rows, scores: &[(Timestamp, &EntityScore)]) {
     rows.push("declared", texts(&|it| declared(it).unwrap_or_default()));
 }
 
-/// Returns the models that said something, in the order in which they first appear.
+/// Returns the models that have scores, in the order in which they first appear.
 fn kinds(scores: &[(Timestamp, &EntityScore)]) -> Vec<String> {
     let mut kinds: Vec<String> = Vec::new();
     for member in scores.iter().flat_map(|(_, entity)| &entity.members) {
@@ -122,7 +122,7 @@ fn kinds(scores: &[(Timestamp, &EntityScore)]) -> Vec<String> {
     kinds
 }
 
-/// Returns rows as a table for a person; columns without any value are left out.
+/// Returns rows as a text table; columns without values are left out.
 pub(crate) fn table_of(rows: &Rows) -> String {
     let cell = |values: &Values, row: usize| match values {
         Values::Times(times) => times.get(row).map(ToString::to_string),

@@ -1,4 +1,4 @@
-//! `lynceus scores`: the verdicts of the windows of a time range.
+//! `lynceus scores`: shows the verdicts of the windows of a time range.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use super::context::{Context, DocumentArgs};
 use super::{Format, Global, OutputFormat, print, print_json, print_rows, say, score_rows};
 use crate::run::table;
 
-/// Time between two looks for new windows.
+/// Time between two checks for new windows.
 const PAUSE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Flags of `lynceus scores`.
@@ -41,7 +41,7 @@ pub(crate) struct ScoresArgs {
 pub(crate) fn execute(global: &Global, args: &ScoresArgs) -> Result<(), StepError> {
     let context = Context::new(global, &args.document)?;
     let (store, pipeline) = (context.store.open()?, &context.document.name);
-    // A shard that has never scored has no keys yet, so they are looked for each time.
+    // A shard that has never scored has no keys yet, so they are listed each time.
     let scored_to = || -> Result<Option<Timestamp>, StepError> {
         Whole::open(store.as_ref(), pipeline)?.scored_to()
     };
@@ -113,7 +113,7 @@ fn show(global: &Global, args: &ScoresArgs, windows: &[WindowScore]) -> Result<(
     print(&table(&rows))
 }
 
-/// Shows windows as they come: one JSON object a line, or rows as wide as most are.
+/// Shows windows as they are scored: one JSON object per line, or rows with fixed column widths.
 fn show_lines(global: &Global, windows: &[WindowScore], with_head: bool) -> Result<(), StepError> {
     if global.output() == OutputFormat::Json {
         for window in windows {
@@ -156,7 +156,7 @@ fn rows_of(window: &WindowScore) -> Vec<Vec<String>> {
     rows.collect()
 }
 
-/// Returns the verdict, or the class of an entity.
+/// Returns the verdict or the class of an entity as text.
 fn said(entity: &EntityScore) -> String {
     match &entity.class {
         None => verdict(entity.verdict).to_owned(),
@@ -167,8 +167,8 @@ fn said(entity: &EntityScore) -> String {
     }
 }
 
-/// Returns the score as a multiple of its threshold: above 1 is above it. Of several models without
-/// a combined score it is that of the highest; `None` without data.
+/// Returns the score as a multiple of its threshold; above 1 is anomalous. For several models
+/// without a combined score it is the highest; `None` without data.
 fn beyond(entity: &EntityScore) -> Option<f64> {
     let members = entity.members.iter().map(|member| (member.decision, member.threshold));
     let pairs: Vec<(f64, f64)> = match entity.combined {
@@ -179,7 +179,7 @@ fn beyond(entity: &EntityScore) -> Option<f64> {
     times.filter(|times| times.is_finite()).max_by(f64::total_cmp)
 }
 
-/// Names a verdict for a person.
+/// Returns the text of a verdict.
 fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Normal => "normal",

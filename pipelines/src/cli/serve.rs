@@ -1,4 +1,4 @@
-//! `lynceus serve` and `lynceus replay`: the live model behind an endpoint.
+//! `lynceus serve` and `lynceus replay`: serve the live model at an endpoint.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ pub(crate) fn execute(global: &Global, args: &ServeArgs) -> Result<(), StepError
     serve::run(&server, |address| announce(global, &format!("http://{address}/v2")))
 }
 
-/// Serves the validation rows of a run beside the live model.
+/// Serves the live model, and the replay page with the validation rows of a run.
 pub(crate) fn replay(global: &Global, args: &ReplayArgs) -> Result<(), StepError> {
     if !args.address.ip().is_loopback() {
         return Err(StepError::usage(format!(
@@ -91,7 +91,7 @@ pub(crate) fn replay(global: &Global, args: &ReplayArgs) -> Result<(), StepError
 }
 
 fn announce(global: &Global, url: &str) {
-    // A closed standard output is no reason to stop the server.
+    // A closed standard output does not stop the server.
     drop(match global.output() {
         OutputFormat::Json => print_json(&serde_json::json!({"url": url})),
         OutputFormat::Text => print(&format!("{url}\n")),

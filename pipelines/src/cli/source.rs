@@ -1,4 +1,4 @@
-//! `lynceus source`: the sources of a pipeline.
+//! `lynceus source`: checks the sources of a pipeline.
 
 use collect::check::{Checked, Finding, Status, check, counts};
 use contract::{ErrorKind, StepError, Timestamp};
@@ -80,10 +80,11 @@ fn text(findings: &[Finding]) -> String {
     format!("{}\n{}\n", table(&rows), counted.join(", "))
 }
 
-/// Queries that the error names.
+/// Most queries in the error message.
 const SHOWN_FAILURES: usize = 5;
 
-/// Returns a query's name with that of its source; of a source without queries, its own.
+/// Returns a query's name with the name of its source; for a source without queries only the
+/// source's name.
 fn named(finding: &Finding) -> String {
     match finding.query.as_str() {
         "" => format!("`{}`", finding.source),
@@ -91,7 +92,7 @@ fn named(finding: &Finding) -> String {
     }
 }
 
-/// Fails where some source does not answer, or where none has a value.
+/// Returns an error if a source does not answer, or if no source has a value.
 fn verdict(findings: &[Finding]) -> Result<(), StepError> {
     let failed: Vec<&Finding> =
         findings.iter().filter(|finding| finding.status == Status::Failed).collect();

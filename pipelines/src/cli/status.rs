@@ -1,4 +1,4 @@
-//! `lynceus status`: the health of a pipeline on one screen, or of all of them, a line each.
+//! `lynceus status`: shows the health of a pipeline on one screen, or one line for each pipeline.
 
 mod failed;
 mod overview;
@@ -39,18 +39,18 @@ pub(crate) struct StatusArgs {
     now: Option<Timestamp>,
 }
 
-/// How a pipeline is.
+/// Health of a pipeline.
 #[derive(Debug, Serialize)]
 struct Status {
     pipeline: String,
-    /// The shard that is said to be so; absent of a pipeline without shards.
+    /// The shard with this health; absent for a pipeline without shards.
     #[serde(skip_serializing_if = "Option::is_none")]
     shard: Option<Shard>,
     live: Option<Named>,
     shadow: Option<Named>,
     /// Absent before the first window was scored.
     scoring: Option<Scoring>,
-    /// What stopped scoring, as the last ticks said, on whatever machine they ran.
+    /// What stopped scoring, as reported by the last ticks on any machine.
     stopped: Option<Stopped>,
     /// Alerts that are firing, in the order of their entities.
     alerts: Vec<Firing>,
@@ -60,19 +60,19 @@ struct Status {
     oldest_pending: Option<Timestamp>,
     /// The last message that a channel permanently rejected.
     last_refused: Option<Refused>,
-    /// Channels that do not work as they should.
+    /// Failing channels.
     channels: Vec<Trouble>,
-    /// How far the metrics got; absent where they are sent nowhere, or were not yet.
+    /// Progress of the exported metrics; empty if nothing is exported, or was not exported yet.
     exports: Vec<ExportStatus>,
     drift: Option<Drift>,
-    /// The last training that drift asked for.
+    /// The last training that drift requested.
     retrain: Option<alert::retrain::Request>,
-    /// The last tick on this machine or in the cluster, if it failed and no later one has got
+    /// The last tick on this machine or in the cluster, if it failed and no later tick has scored
     /// further.
     failed_tick: Option<FailedTick>,
 }
 
-/// What an alias names.
+/// The version at which an alias points.
 #[derive(Debug, Clone, Serialize)]
 struct Named {
     version: String,
@@ -85,22 +85,22 @@ struct Scoring {
     #[serde(rename = "scored_to")]
     last_window: Timestamp,
     lag_seconds: f64,
-    /// Whether more time went by than a tick and the document's delay.
+    /// Whether the lag is longer than a tick and the document's delay.
     late: bool,
     windows_total: u64,
     entities: usize,
     anomalous: usize,
     no_data: usize,
-    /// Why the first entity without data has none, where the source said so.
+    /// Why the first entity without data has none, if the source reported a reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
 struct Stopped {
-    /// Since when no window was scored, as seen by ticks.
+    /// Time since which ticks have scored no window.
     since: Timestamp,
-    /// What stopped the last tick that said so.
+    /// Cause that the last stopped tick reported.
     why: String,
     /// When people were notified; absent before `scoring.stalled_after`.
     notified: Option<Timestamp>,
@@ -233,7 +233,7 @@ fn read(
     })
 }
 
-/// Returns why scoring stopped, as the last ticks said.
+/// Returns why scoring stopped, as reported by the last ticks.
 fn stopped(told: &AlertState) -> Option<Stopped> {
     let progress = told.progress.as_ref()?;
     let why = progress.why.clone()?;
@@ -276,7 +276,7 @@ fn scoring(
     let document = &context.document;
     let entities = last.map(|window| window.entities).unwrap_or_default();
     let count = |verdict| entities.iter().filter(|entity| entity.verdict == verdict).count();
-    // A window may wait for its delay, for its end, and for the tick after that.
+    // A window is scored after its end, its delay, and the start of the next tick.
     let usual = document.scoring.delay + document.step + document.scoring.every;
     let lag = now - scored_to;
     Scoring {
@@ -391,7 +391,7 @@ fn drift_text(drift: Option<&Drift>) -> String {
     }
 }
 
-/// Names a kind of alert for a person.
+/// Returns the text of a kind of alert.
 fn kind_words(kind: alert::machine::Kind) -> String {
     let kind = serde_json::to_value(kind).unwrap_or_default();
     kind.as_str().unwrap_or_default().replace('_', " ")

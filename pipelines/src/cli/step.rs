@@ -1,4 +1,4 @@
-//! `lynceus step`: the code of an image, in this program.
+//! `lynceus step`: runs the code of a step's image in this program.
 
 mod sample;
 
@@ -31,14 +31,14 @@ pub(crate) fn execute(command: &StepCommand) -> u8 {
     }
 }
 
-/// Lets this process die with the runner that started it, if one did: a runner that was killed is
-/// started again, and two processes must not write the same output. Returns whether the runner is
-/// still there.
+/// Makes the kernel kill this process when the runner that started it ends, if there is one: a
+/// killed runner is restarted, and two processes must not write the same output. Returns whether
+/// the runner is still running.
 fn tie_to_runner() -> bool {
     let Some(runner) = std::env::var_os(RUNNER) else { return true };
     let tied =
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    // The runner may have died before the call above.
+    // The runner may have ended before the call above.
     let parent = rustix::process::getppid().map(|parent| parent.as_raw_nonzero().to_string());
     tied.is_ok() && parent.as_deref().map(OsStr::new) == Some(runner.as_os_str())
 }

@@ -1,4 +1,4 @@
-//! `lynceus store`: what may be done in a store, and what it no longer needs.
+//! `lynceus store`: checks permissions in a store, and garbage-collects it.
 
 use contract::{Span, StepError, Timestamp};
 use serde_json::json;
@@ -67,8 +67,8 @@ fn check(global: &Global, store: &dyn ObjectStore, role: Option<&str>) -> Result
     }
 }
 
-/// Makes the error for a user who lacks permissions of a role: the permissions, and the store's
-/// messages.
+/// Makes the error for a user who lacks permissions of a role: the missing permissions, and the
+/// store's messages.
 fn lacking(check: &Check, role: &Role) -> StepError {
     let lacks = role.lacks.join(", ");
     let is_lacking =
@@ -104,7 +104,8 @@ fn shown(check: &Check) -> String {
             (false, _) => format!("{role}: lacks {}\n", lacks.join(", ")),
         });
     }
-    // What a role does not need is refused with reason; conditional writes are for all who write.
+    // Refused operations that the role does not need are correct. Every role that writes needs
+    // conditional writes.
     for area in check.areas.iter().filter(|area| area.write && !area.compare) {
         for Refusal { why, hint } in &area.refusals {
             let hint = hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();

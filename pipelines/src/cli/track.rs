@@ -11,9 +11,9 @@ use tracking::{Done, Sync};
 use super::context::{Context, DocumentArgs, clock};
 use super::{Global, OutputFormat, print, print_json, say};
 
-/// Time that a run gives to the mirroring after it.
+/// Deadline for mirroring after a run.
 const AFTER_RUN: Duration = Duration::from_mins(1);
-/// Folder of the notes in the folder of runs and cache.
+/// Folder of the records of failures, in the folder of runs and the cache.
 const NOTES: &str = "tracking";
 
 #[derive(Debug, Subcommand)]
@@ -35,7 +35,7 @@ pub(crate) struct SyncArgs {
     again: bool,
 }
 
-/// Since when trainings cannot be mirrored, and why: a failure is reported once.
+/// Since when and why trainings cannot be mirrored; kept so that a failure is reported once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Failing {
     since: Timestamp,
@@ -60,8 +60,8 @@ pub(crate) fn execute(global: &Global, command: &TrackCommand) -> Result<(), Ste
     error.map_or(Ok(()), Err)
 }
 
-/// Mirrors what is not mirrored yet after a run. A failure is reported once and does not fail the
-/// run.
+/// Mirrors the trainings that are not mirrored yet, after a run. A failure is reported once and
+/// does not fail the run.
 pub(crate) fn after_run(context: &Context) {
     if context.document.tracking.is_empty() {
         return;
@@ -76,7 +76,7 @@ pub(crate) fn after_run(context: &Context) {
                     "tracking works again, after failing since {since}: {} runs mirrored",
                     runs.len()
                 ));
-                // The failure is reported again if its note cannot be removed.
+                // If the record cannot be removed, the recovery is reported again.
                 drop(fs_err::remove_file(&path));
             }
             return;
@@ -93,7 +93,7 @@ pub(crate) fn after_run(context: &Context) {
     ));
     let failing = Failing { since: clock(), why: error.message };
     let folder = fs_err::create_dir_all(notes(context));
-    // The failure is reported again if it cannot be noted.
+    // The failure is reported again if it cannot be recorded.
     drop(folder.is_ok().then(|| write_json(&path, &failing)));
 }
 

@@ -1,4 +1,4 @@
-//! `lynceus watch`: a tick each `scoring.every` until Ctrl-C, for those who have no Argo.
+//! `lynceus watch`: runs a tick each `scoring.every` until Ctrl-C, for installations without Argo.
 
 use contract::{ErrorKind, Span, StepError, Timestamp};
 use serde_json::Value;
@@ -41,7 +41,7 @@ pub(crate) fn execute(global: &Global, args: WatchArgs) -> Result<(), StepError>
     match follow(global, &args, &mut context, ticks) {
         Err(error) if error.message != INTERRUPTED => Err(error),
         Ok(End::Ticks) => Ok(()),
-        // A signal is how a watch ends, wherever in a tick it comes.
+        // A signal is the normal end of a watch, at any point of a tick.
         Ok(End::Signal) | Err(_) => {
             say(&stopped);
             Ok(())
@@ -51,13 +51,13 @@ pub(crate) fn execute(global: &Global, args: WatchArgs) -> Result<(), StepError>
 
 /// Why a watch ended.
 enum End {
-    /// All ticks that were asked for are done.
+    /// All requested ticks are done.
     Ticks,
-    /// A signal came.
+    /// The process received a signal.
     Signal,
 }
 
-/// Scores each time a window is due.
+/// Runs a tick each time a window is due.
 fn follow(
     global: &Global,
     args: &ScoreArgs,
@@ -76,8 +76,8 @@ fn follow(
         if ticks.is_some_and(|ticks| done >= ticks) {
             return Ok(End::Ticks);
         }
-        // An edit of the document counts from the next tick on; a broken one is reported and the
-        // last good one stays.
+        // A change of the document applies from the next tick on. An invalid document is reported,
+        // and the last valid one is used.
         match Context::new(global, args.document()) {
             Ok(read) => *context = read,
             Err(error) => tell(&error),
@@ -89,7 +89,7 @@ fn follow(
     }
 }
 
-/// Returns how long it is to the next tick: a window is due when its delay is over.
+/// Returns the time until the next tick: a window is due when its delay is over.
 fn until_next(now: Timestamp, every: Span, delay: Span) -> Span {
     let next = (now - delay).floor(every) + every + delay;
     next - now

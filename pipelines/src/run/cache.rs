@@ -1,5 +1,5 @@
-//! The cache: a task whose program, parameters and inputs are those of an earlier one has its
-//! outputs already.
+//! The cache: the outputs of an earlier task are reused if program, parameters and inputs are the
+//! same.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,15 +21,15 @@ struct Entry {
     outputs: BTreeMap<String, (PathBuf, String)>,
 }
 
-/// Why a task must run although nothing it depends on may have changed.
+/// Result of a cache lookup.
 pub(super) enum Lookup {
-    /// The outputs are in place; the sentence says where they came from.
+    /// The outputs were restored; the text describes their origin.
     Hit(String),
-    /// They are not, for this reason.
+    /// The outputs were not restored, for this reason.
     Miss(String),
 }
 
-/// Gathers the parts for a task whose inputs are all there.
+/// Gathers the parts of the cache key for a task whose inputs all exist.
 pub(super) fn gather(
     task: &Task,
     document: &Document,
@@ -94,8 +94,8 @@ pub(super) fn lookup(root: &Path, task: &Task, parts: &KeyParts) -> Result<Looku
     Ok(Lookup::Hit(format!("same program, parameters and inputs as in run {}", entry.run)))
 }
 
-/// Stores a task's outputs in the cache. Several runs may do so at once, so each writes under its
-/// own name, and the last entry is kept.
+/// Stores a task's outputs in the cache. Several runs may do this at the same time, so each writes
+/// under a unique name, and the last entry is kept.
 pub(super) fn remember(
     root: &Path,
     run: &str,
@@ -120,8 +120,8 @@ fn copy_outcome(kept: &Path, output: &Path) -> Result<(), StepError> {
     if from.exists() { copy_file(&from, &to) } else { Ok(()) }
 }
 
-/// Copies a file or folder, whole or not at all; a hard link is used if possible, because files are
-/// never changed in place.
+/// Copies a file or folder atomically. It makes a hard link if possible, which is safe because
+/// files are never changed in place.
 fn copy(from: &Path, to: &Path) -> Result<(), StepError> {
     if from.is_file() {
         return copy_file(from, to);

@@ -18,19 +18,19 @@ use crate::plan::Plan;
 /// How a plan is run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Tasks at once.
+    /// Most tasks that run at the same time.
     pub jobs: usize,
     /// Threads of each task.
     pub threads: u16,
     /// Attempts after the first for exit codes 4 and 5.
     pub retries: u32,
-    /// Task from which on nothing is taken from the cache.
+    /// This task and all tasks that depend on it do not use the cache.
     pub from: Option<String>,
-    /// Take nothing from the cache and leave nothing there.
+    /// Neither read nor write the cache.
     pub uncached: bool,
-    /// Keep stdout free for data: what tasks say there goes to stderr.
+    /// Keep stdout for data: the tasks' output to stdout goes to stderr.
     pub data_on_stdout: bool,
-    /// When all tasks must have ended; nothing for as long as they take.
+    /// Deadline of all tasks; `None` for no deadline.
     pub limit: Option<Limit>,
     /// Run tasks that do not need a failed task, such as those of other shards.
     pub keeps_going: bool,
@@ -58,13 +58,13 @@ impl std::fmt::Debug for Runner<'_> {
     }
 }
 
-/// An ended attempt of a task, with the time it took.
+/// A completed attempt of a task, with its duration.
 type Ended = (usize, Result<Attempt, StepError>, Duration);
 
 impl Runner<'_> {
     /// Runs the tasks that are not done yet, and returns the error of the first task that failed.
     ///
-    /// The record says at every moment how far the run came; a killed run resumes where it was.
+    /// The record always contains the current progress, so a killed run resumes where it stopped.
     pub async fn run(&self, record: &mut RunRecord) -> Result<(), StepError> {
         record.write(self.folder)?;
         let done = self.run_tasks(record).await;
@@ -146,7 +146,7 @@ impl Runner<'_> {
     }
 
     /// Starts every task that is ready, while there are free slots. Tasks found in the cache are
-    /// done at once, and may make others ready.
+    /// done immediately, and may make others ready.
     fn start_ready(
         &self,
         record: &mut RunRecord,
@@ -224,7 +224,7 @@ impl Runner<'_> {
         });
     }
 
-    /// Notes how an attempt ended; starts another one, or returns the task's error.
+    /// Records the result of an attempt; starts another attempt, or returns the task's error.
     fn ended(
         &self,
         record: &mut RunRecord,
@@ -291,7 +291,7 @@ impl Runner<'_> {
     }
 }
 
-/// Returns the delay of an attempt after this number of failures.
+/// Returns the backoff before an attempt after this number of failures.
 pub(super) fn pause_before(attempts: u32) -> Duration {
     match attempts {
         0 => Duration::ZERO,
@@ -299,7 +299,7 @@ pub(super) fn pause_before(attempts: u32) -> Duration {
     }
 }
 
-/// This program, which is also each task's.
+/// This program, which also runs each task.
 struct Program {
     path: PathBuf,
     /// Its version, and a mark that distinguishes two builds of a version on one machine.

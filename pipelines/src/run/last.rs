@@ -1,4 +1,4 @@
-//! What comes after all tasks of a plan, however they ended.
+//! Runs a task after all tasks of a plan, whether they succeeded or failed.
 
 use contract::StepError;
 
@@ -7,9 +7,9 @@ use super::process;
 use crate::plan::Task;
 
 impl Runner<'_> {
-    /// Runs a task that is none of the plan's, in a folder of its name beside the others.
+    /// Runs a task that is not part of the plan, in a folder with its name beside the others.
     ///
-    /// Errors: what the task says of its last attempt.
+    /// Errors: the error of the task's last attempt.
     pub async fn run_last(&self, task: &Task) -> Result<(), StepError> {
         let program = super::this_program()?;
         let folder = self.folder.join(&task.name);
@@ -17,7 +17,7 @@ impl Runner<'_> {
         loop {
             tokio::time::sleep(pause_before(attempts)).await;
             attempts += 1;
-            // A signal ends the program, and with it the task: no runner listens here.
+            // A signal ends the program and the task, because no runner handles signals here.
             let attempt = process::attempt(&program, task, &folder, self.options).await?;
             if attempt.exit_code == 0 {
                 return Ok(());

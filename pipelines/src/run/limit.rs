@@ -1,4 +1,5 @@
-//! One deadline over all tasks of a plan: a task that hangs is ended while there is time to send an alert.
+//! A common deadline of all tasks of a plan: a task that hangs is ended early enough to send an
+//! alert.
 
 use std::time::{Duration, Instant};
 
@@ -7,20 +8,20 @@ use contract::steps::StepCommand;
 
 use crate::plan::Task;
 
-/// Longest time that is kept for the task that sends alerts.
+/// Most time that is reserved for the task that sends alerts.
 const RESERVE: Duration = Duration::from_secs(25);
 
-/// Time that a task is given to end by itself before its process is killed.
+/// Time in which a task must end by itself before its process is killed.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
-/// Least time in which another attempt is worth its start.
+/// Least remaining time for which another attempt is started.
 const LEAST: Duration = Duration::from_secs(5);
 
-/// When all tasks must have ended.
+/// Deadline of all tasks.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
     end: Instant,
-    /// Time kept for the task that sends alerts.
+    /// Time reserved for the task that sends alerts.
     reserve: Duration,
 }
 
@@ -41,7 +42,7 @@ impl Limit {
         Span::from_ms(i64::try_from(left.as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// Returns whether there is time for another attempt after a pause.
+    /// Returns whether there is time for another attempt after a backoff.
     pub(super) fn leaves(self, pause: Duration) -> bool {
         self.left() > self.reserve + pause + LEAST
     }
@@ -83,7 +84,7 @@ mod tests {
         });
         let limit = Limit::of(Span::from_seconds(600));
         let [of_feature, of_alert] = [feature, alert].map(|it| limit.of_task(&Task::new("x", it)));
-        // The clock runs between the two, so the difference is the reserve or a little less.
+        // Time passes between the two calls, so the difference is the reserve or a little less.
         let kept = of_alert.seconds() - of_feature.seconds();
         assert!((20.0..=25.0).contains(&kept), "{kept}");
         assert!(of_alert < Span::from_seconds(600));

@@ -1,7 +1,7 @@
-//! Runs in a bucket: the same keys hold the same bytes as in the folder of this machine.
+//! Mirrors runs in a bucket: the keys and bytes are the same as in the local folder.
 //!
-//! Tasks read and write files of this machine. When a run ends, well or not, its files are put under
-//! the keys that their paths are; a machine that has not run it fetches it to the same paths.
+//! Tasks read and write local files. When a run ends, whether it succeeded or failed, its files are
+//! uploaded with their paths as keys. Another machine downloads the run to the same paths.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use store::ObjectStore;
 
 use super::record::RunRecord;
 
-/// File of a run's folder that records what each store has already. Its name begins with a dot, so
-/// it is not a part of the run.
+/// File in a run's folder that records which files each store already has. Its name begins with a
+/// dot, so it is not a part of the run.
 const UPLOADED: &str = ".uploaded.json";
 
 /// The file without which a run is not listed.
@@ -62,7 +62,7 @@ pub fn records(store: &dyn ObjectStore, pipeline: &str) -> Result<Vec<RunRecord>
     let keys: Vec<String> =
         runs.iter().map(|run| format!("runs/{pipeline}/{run}/{RECORD}")).collect();
     let objects = store.get_many(&keys)?;
-    // What the cluster ran has no record of this program.
+    // Runs of a cluster have no record of this program.
     let there = keys.iter().zip(objects).filter_map(|(key, object)| Some((key, object?)));
     there.map(|(key, object)| parse_json(key, &object.bytes)).collect()
 }
@@ -75,7 +75,8 @@ pub fn download(store: &dyn ObjectStore, root: &Path, folder: &Path) -> Result<(
         keys.push(key.to_owned());
         Ok(())
     })?;
-    // Without its record a folder is not a run, so it appears whole.
+    // The record is written last: a folder without it is not a run, so the run appears complete or
+    // not at all.
     let is_record = |key: &&String| key.strip_prefix(&format!("{of}/")) == Some(RECORD);
     let (record, others): (Vec<&String>, _) = keys.iter().partition(is_record);
     let get = |key: &String| store.get_file(key, &root.join(key)).map(drop);
@@ -83,7 +84,7 @@ pub fn download(store: &dyn ObjectStore, root: &Path, folder: &Path) -> Result<(
     at_once(&record, &get)
 }
 
-/// Returns the key that a run's folder is.
+/// Returns the key of a run's folder.
 fn key_of(root: &Path, folder: &Path) -> Result<String, StepError> {
     let below: Option<PathBuf> = folder.strip_prefix(root).ok().map(Path::to_owned);
     let below = below.and_then(|below| below.to_str().map(str::to_owned));

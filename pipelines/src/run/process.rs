@@ -1,4 +1,5 @@
-//! One task as a process: flags from its typed struct, log lines into its folder.
+//! Runs one task as a process: its flags come from its typed struct, its log lines go into its
+//! folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -24,15 +25,15 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// Returns whether another attempt may end better.
+    /// Returns whether another attempt may succeed.
     pub(super) fn is_retried(&self) -> bool {
         let kinds = [ErrorKind::Unavailable, ErrorKind::LostRace];
         kinds.iter().any(|kind| i32::from(kind.exit_code()) == self.exit_code)
     }
 }
 
-/// Runs a task once; its outcome and its log lie in `folder`. One that does not end by itself when its
-/// time is over is killed.
+/// Runs a task once; its outcome and its log are in `folder`. A task that does not end by itself at
+/// its deadline is killed.
 pub(super) async fn attempt(
     program: &Path,
     task: &Task,
@@ -48,7 +49,7 @@ pub(super) async fn attempt(
     }
 }
 
-/// Says of a task that it had to be killed, also to those that read its outcome.
+/// Records that a task was killed, also in its outcome for tasks that read it.
 fn killed(task: &Task, folder: &Path, deadline: Span) -> Result<Attempt, StepError> {
     let error = StepError::unavailable(format!(
         "it did not end within `{deadline}` and was killed"
@@ -103,10 +104,10 @@ fn start(
         })
 }
 
-/// How often the log of a running task is looked at.
+/// Time between two reads of the log of a running task.
 const LOG_PERIOD: Duration = Duration::from_secs(1);
 
-/// Waits for a task's process and reads its log. Retries are shown meanwhile.
+/// Waits for a task's process, reads its log, and shows its retries.
 async fn finish(mut child: Child, name: &str, folder: &Path) -> Result<Attempt, StepError> {
     let mut retries = Retries { path: folder.join("log.jsonl"), read: 0, last: String::new() };
     retries.read =
@@ -127,18 +128,18 @@ async fn finish(mut child: Child, name: &str, folder: &Path) -> Result<Attempt, 
     Ok(Attempt { exit_code, outcome: read_json(&folder.join("outcome.json")).ok() })
 }
 
-/// What a running task says in its log of asking again.
+/// Reports of retries in the log of a running task.
 struct Retries {
     path: PathBuf,
-    /// Bytes of the log that were read.
+    /// Number of bytes of the log that were read.
     read: usize,
-    /// The line that was shown last: many queries fail for one reason.
+    /// The last shown line; many queries fail for the same reason, which is shown once.
     last: String,
 }
 
 impl Retries {
     fn show(&mut self, name: &str) {
-        // An unreadable log is ignored; the outcome has everything when the step ends.
+        // An unreadable log is ignored; the outcome contains all retries when the step ends.
         let bytes = fs::read(&self.path).unwrap_or_default();
         let new = bytes.get(self.read..).unwrap_or_default();
         let whole = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: a runner ends its tasks, and the program between two runs ends itself.
+//! Ctrl-C and SIGTERM: a runner ends its tasks; between two runs the program exits.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Once, OnceLock};
@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::INTERRUPTED;
 
-/// Waits for this time, or for Ctrl-C or SIGTERM; returns whether one of these signals came.
+/// Waits for this time, or for Ctrl-C or SIGTERM; returns whether one of these signals arrived.
 pub async fn wait_for_signal(time: Span) -> Result<bool, StepError> {
     let mut interrupt = Interrupt::new()?;
     Ok(tokio::time::timeout(time.to_std(), interrupt.wait()).await.is_ok())
@@ -25,21 +25,21 @@ pub(crate) struct Signals {
     terminate: tokio::signal::unix::Signal,
 }
 
-/// Says that a runner waits for signals itself, to end in an orderly way.
+/// Whether a runner handles signals itself, to end its tasks properly.
 static LISTENING: AtomicBool = AtomicBool::new(false);
 
-/// What a command says that a signal ends well, wherever it comes.
+/// Last message of a command for which a signal is a successful end.
 static LAST_WORDS: OnceLock<String> = OnceLock::new();
 
 /// Makes a signal between two runs a successful end: the program prints this text and ends with
 /// code 0.
 pub fn end_well_on_signals(words: String) {
-    // A program watches one pipeline, so the words stay those of the first call.
+    // A program watches one pipeline, so the text of the first call is kept.
     LAST_WORDS.get_or_init(|| words);
 }
 
-/// Ends the program, in the words of a run, on a signal while no runner listens: once asked for,
-/// signals do nothing by themselves any more for as long as the process lives.
+/// Ends the program, with the message of a run, on a signal while no runner handles signals: once a
+/// handler is installed, the default action of the signals is disabled until the process ends.
 fn end_on_signals_between_runs() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -71,10 +71,10 @@ fn end_by_signal() {
     std::process::exit(code);
 }
 
-/// Listens for signals as long as a runner does.
+/// Handles signals while a runner is active.
 pub(super) struct Interrupt {
     signals: Signals,
-    /// The program is about to end by itself.
+    /// Whether a signal arrived, so that the program is about to end.
     heard: bool,
 }
 
@@ -99,7 +99,7 @@ impl Drop for Interrupt {
 }
 
 impl Signals {
-    /// Listens from now on.
+    /// Starts to handle signals.
     pub(crate) fn new() -> Result<Self, StepError> {
         let listen = |kind| {
             signal(kind).map_err(|e| {
@@ -112,7 +112,7 @@ impl Signals {
         })
     }
 
-    /// Waits for one of them.
+    /// Waits for a signal.
     pub(crate) async fn wait(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -1,6 +1,6 @@
-//! Tables and figures as people read them.
+//! Formats tables, durations and sizes for people.
 
-/// Returns seconds as people read them: `4 ms`, `1.2 s`, `3 min 5 s`, `2 h 10 min`, `8 d 10 h`.
+/// Formats seconds for people: `4 ms`, `1.2 s`, `3 min 5 s`, `2 h 10 min`, `8 d 10 h`.
 pub fn human_seconds(seconds: f64) -> String {
     // Rounded before it is split, so that nothing reads `1000 ms` or `1 min 60 s`.
     match seconds {
@@ -18,7 +18,7 @@ fn two(number: f64, (large, large_name): (f64, &str), (small, small_name): (f64,
     format!("{of_large:.0} {large_name} {of_small:.0} {small_name}")
 }
 
-/// Returns bytes as people read them: `12 KiB`, `3.4 MiB`.
+/// Formats bytes for people: `12 KiB`, `3.4 MiB`.
 pub fn human_bytes(bytes: u64) -> String {
     let bytes = bytes as f64;
     match bytes {

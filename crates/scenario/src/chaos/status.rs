@@ -111,7 +111,7 @@ fn target(container: ContainerRecord) -> Target {
 }
 
 impl Asked<'_> {
-    /// Makes the row of a target for one time in which the fault was in it.
+    /// Makes the row of a target for one interval in which the fault was active.
     pub(crate) fn record(
         &self,
         target: &Target,

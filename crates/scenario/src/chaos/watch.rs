@@ -1,4 +1,4 @@
-//! Watches a Chaos Mesh object: whether its fault is over, and what to record if it never ends.
+//! Watches a Chaos Mesh object: whether its fault has ended, and what to record if it never ends.
 
 use contract::{Span, StepError, Timestamp};
 use serde_json::Value;
@@ -14,8 +14,8 @@ const PAUSE: &str = "experiment.chaos-mesh.org/pause";
 pub struct Ended {
     /// The rows of the log; none where nothing was injected.
     pub records: Vec<Record>,
-    /// Why the fault did not run as asked: the error with which the command ends after it has written the
-    /// rows.
+    /// Why the fault did not run as requested: the command ends with this error after it has
+    /// written the rows.
     pub error: Option<StepError>,
 }
 
@@ -38,7 +38,8 @@ impl<'a> Watch<'a> {
     /// Takes the current object, or `None` if there is none, and returns the end of the fault once
     /// it is over.
     ///
-    /// Errors: refused (3) for an object that was gone before it was seen, and for a status that is none.
+    /// Errors: refused (3) for an object that was deleted before it was read, and for an invalid
+    /// status.
     pub fn see(
         &mut self,
         object: Option<Value>,
@@ -68,7 +69,7 @@ impl<'a> Watch<'a> {
         Ok(Some(Ended { records, error }))
     }
 
-    /// Returns what to record of a fault that is not over long after it should be.
+    /// Returns the records of a fault that has not ended long after its planned end.
     ///
     /// Errors: refused (3) for a status that is none.
     pub fn give_up(&self, now: Timestamp) -> Result<Ended, StepError> {
@@ -105,8 +106,8 @@ impl<'a> Watch<'a> {
         Ok(Ended { records: self.records(&targets, now, &how)?, error: Some(error) })
     }
 
-    /// The fault of a deleted object was recovered before the deletion, because its finalizer waits
-    /// for that.
+    /// Returns the end of a deleted object's fault. The fault was recovered before the deletion,
+    /// because the object's finalizer waits for the recovery.
     fn gone(&self, now: Timestamp) -> Result<Ended, StepError> {
         let Some(object) = &self.last else { return self.unseen() };
         let targets = targets(&object["status"])?;
@@ -141,7 +142,8 @@ impl<'a> Watch<'a> {
         if self.asked.chaos.is_one_shot() { is_open } else { !is_open && target.is_out() }
     }
 
-    /// Returns a row for each time a fault was in a target. What has no end ends now, in this way.
+    /// Returns a row for each interval in which the fault was active in a target. An interval
+    /// without an end ends now, with this outcome.
     fn records(
         &self,
         targets: &[Target],
@@ -184,7 +186,7 @@ fn is_paused(object: &Value) -> bool {
 pub struct OutOfMemory {
     /// `NAMESPACE/POD`.
     pub pod: String,
-    /// When.
+    /// Time at which it ran out of memory.
     pub at: Timestamp,
 }
 

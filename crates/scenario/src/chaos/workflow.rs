@@ -1,4 +1,5 @@
-//! The Argo workflow of a scenario: wait, create an object, watch it until its end and record, wait.
+//! The Argo workflow of a scenario: for each fault it waits, creates an object, watches it until
+//! its end, and records the times.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use crate::timetable::{Entry, Timetable};
 
 use super::ChaosKind;
 
-/// Time Chaos Mesh gets beyond the fault's duration.
+/// Time that Chaos Mesh may take beyond the fault's duration.
 const SLACK_SECONDS: i64 = 300;
 
 /// Names that differ between clusters.
@@ -95,7 +96,7 @@ fn wait_template() -> Value {
 }
 
 fn wait(name: &str, span: Span) -> Value {
-    // Argo suspends for ever without a duration, so nothing waits for less than a second.
+    // Without a duration Argo suspends forever, so every pause is at least one second.
     let seconds = (span.ms() / 1000).max(1).to_string();
     let seconds = json!([{"name": "seconds", "value": seconds}]);
     json!({"name": name, "template": "wait", "arguments": {"parameters": seconds}})
@@ -130,8 +131,8 @@ fn record(index: usize, entry: &Entry) -> Value {
     })
 }
 
-/// The container that watches the object until its fault is over, with the account's token, and appends the
-/// true times to the log in the store. The scenario file comes as a
+/// Makes the template that watches the object until its fault has ended, with the account's token,
+/// and appends the true times to the log in the store. The scenario file is mounted from a
 /// `ConfigMap` named after the scenario.
 fn record_template(file: &ScenarioFile, settings: &Settings<'_>) -> Value {
     let argument = |flag: &str, name: &str| format!("--{flag}={{{{inputs.parameters.{name}}}}}");
@@ -176,7 +177,7 @@ fn record_template(file: &ScenarioFile, settings: &Settings<'_>) -> Value {
     })
 }
 
-/// Minimal permissions of the workflow: its own objects, and Argo's task results.
+/// Makes the minimal permissions of the workflow: its own objects, and Argo's task results.
 fn access(account: &str, namespace: &str, resources: &BTreeSet<String>) -> Vec<Value> {
     let metadata = json!({"name": account, "namespace": namespace});
     let api = "rbac.authorization.k8s.io";
@@ -199,7 +200,7 @@ fn access(account: &str, namespace: &str, resources: &BTreeSet<String>) -> Vec<V
     ]
 }
 
-/// Permissions to see that a stressed pod ran out of memory.
+/// Makes the permissions to read whether a stressed pod ran out of memory.
 fn pods_of(account: &str, own: &str, namespace: &str) -> [Value; 2] {
     let metadata = json!({"name": format!("{account}-pods"), "namespace": namespace});
     let api = "rbac.authorization.k8s.io";

@@ -11,7 +11,7 @@ use super::{Fault, address, is_allowed, loopback, within};
 use crate::file::ScenarioFile;
 use crate::worker::Stop;
 
-/// Longest wait for a host that does not answer.
+/// Timeout of a connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Connections to each of some ports in turn; whether they are accepted does not matter.

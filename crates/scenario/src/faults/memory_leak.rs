@@ -1,4 +1,4 @@
-//! Memory that grows until the end, as a leaking program's does.
+//! Memory that grows until the end, like that of a program with a memory leak.
 
 use std::time::Duration;
 

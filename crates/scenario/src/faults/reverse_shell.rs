@@ -1,4 +1,5 @@
-//! A shell that takes its commands from a connection, as one that an attacker made call back does.
+//! A shell that receives its commands over a network connection, like the reverse shell of an
+//! attacker.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -17,7 +18,7 @@ use crate::worker::Stop;
 
 /// The shell.
 const SHELL: &str = "/bin/sh";
-/// The commands that it receives, in turn: they read and change nothing.
+/// The commands that it receives in turn; they only read.
 const COMMANDS: [&[u8]; 3] = [b"id\n", b"uname -a\n", b"ls /\n"];
 
 /// A shell whose input and output are a connection to a listener of the fault itself. Both ends
@@ -60,7 +61,7 @@ impl Fault for ReverseShell {
                 break;
             }
         }
-        // The shell ends at the end of its input; whatever it runs is killed with it.
+        // The shell exits at the end of its input; its running command is killed with it.
         drop(operator.shutdown(Shutdown::Both));
         drop(shell.kill());
         drop(shell.wait());
@@ -69,14 +70,14 @@ impl Fault for ReverseShell {
 }
 
 impl ReverseShell {
-    /// Starts the shell; returns the side that tells it what to do, and the shell.
+    /// Starts the shell; returns the controlling side of the connection, and the shell.
     fn start(&self) -> std::io::Result<(TcpStream, Child)> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port))?;
         let connection = TcpStream::connect(listener.local_addr()?)?;
         let own = connection.local_addr()?;
         let operator = loop {
             let (stream, peer) = listener.accept()?;
-            // Whoever else came by is sent away.
+            // Any other connection is closed.
             if peer == own {
                 break stream;
             }
@@ -84,7 +85,8 @@ impl ReverseShell {
         let side = || connection.try_clone().map(OwnedFd::from);
         let shell = Command::new(SHELL).stdin(side()?).stdout(side()?).stderr(side()?).spawn()?;
         let mut replies = operator.try_clone()?;
-        // Read and thrown away, so that the shell never waits; it ends with the connection.
+        // The output is read and discarded, so that the shell never blocks; the thread ends with
+        // the connection.
         std::thread::spawn(move || std::io::copy(&mut replies, &mut std::io::sink()));
         Ok((operator, shell))
     }

@@ -1,4 +1,4 @@
-//! Programs started from a temporary folder, as an attacker's dropped file is.
+//! Programs started from a temporary folder, like a file that an attacker has dropped.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use super::{Fault, within};
 use crate::file::ScenarioFile;
 use crate::worker::Stop;
 
-/// The program that is copied and started; it ends at once.
+/// The program that is copied and started; it exits immediately.
 const PROGRAM: &str = "/bin/true";
 
 /// Programs started from a new folder below a given one.

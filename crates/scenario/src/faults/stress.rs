@@ -177,8 +177,8 @@ fn stress_ng() -> Result<(), StepError> {
     needs("stress-ng", "--version", "stress-ng")
 }
 
-/// Runs `stress-ng` until the stop, with its files in a folder of their own below `folder`: killed
-/// writers remove nothing, so that is done here.
+/// Runs `stress-ng` until the stop, with its files in a separate folder below `folder`. Killed
+/// writers do not remove their files, so this function removes the folder.
 fn on_files(arguments: &[&str], folder: &std::path::Path, stop: &Stop) -> Result<(), StepError> {
     let place = folder.join(format!(".lynceus-scenario-{}", std::process::id()));
     fs::create_dir(&place).map_err(|error| StepError::writing(&place, &error))?;
@@ -189,7 +189,7 @@ fn on_files(arguments: &[&str], folder: &std::path::Path, stop: &Stop) -> Result
     done.and(removed.map_err(|error| StepError::writing(&place, &error)))
 }
 
-/// Runs `stress-ng` until the stop. Its own timeout is a little later, and ends the program if the
+/// Runs `stress-ng` until the stop. The program's own timeout is a little later, and ends it if the
 /// worker was killed.
 fn stress(arguments: &[&str], stop: &Stop) -> Result<(), StepError> {
     let timeout = format!("{}s", stop.left().as_secs() + 5);

@@ -1,4 +1,4 @@
-//! What `OpenLineage` calls facets: what is known of runs, jobs and data sets besides their names.
+//! Facets of `OpenLineage`: metadata of runs, jobs and data sets.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,7 +28,7 @@ pub(super) fn facet(named: &str, mut value: Value) -> Value {
     value
 }
 
-/// What the tasks of a run say of its data sets.
+/// Metadata of a run's data sets, from the outcomes of its tasks.
 pub(super) struct Known<'a> {
     content: &'a Content,
     /// Rows of a data set by its SHA-256.
@@ -40,7 +40,7 @@ pub(super) struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// Reads what a run's folder holds; what is missing is left out.
+    /// Reads the metadata from a run's folder; missing files are left out.
     pub(super) fn of(content: &'a Content) -> Self {
         let (mut rows, mut written_by) = (BTreeMap::new(), BTreeMap::new());
         for (task, _, outcome) in &content.tasks {
@@ -64,7 +64,7 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// Returns the facets of a run: of the whole one without a task.
+    /// Returns the facets of a task's run; without a task, those of the whole run.
     pub(super) fn run(&self, namespace: &str, task: Option<&str>) -> Facets {
         let content = self.content;
         let mut facets = Facets::new();
@@ -137,7 +137,7 @@ impl<'a> Known<'a> {
         by.into_iter().map(of).collect()
     }
 
-    /// Returns what a task read.
+    /// Returns the data sets that a task read.
     pub(super) fn inputs(&self, task: &str, outcome: &Outcome) -> Vec<Value> {
         let of = |(port, record): (&String, &PortRecord)| {
             let mut own = Facets::new();
@@ -160,7 +160,7 @@ impl<'a> Known<'a> {
         outcome.inputs.iter().map(of).collect()
     }
 
-    /// Returns what a task wrote.
+    /// Returns the data sets that a task wrote.
     pub(super) fn outputs(&self, outcome: &Outcome) -> Vec<Value> {
         let of = |(port, record): (&String, &PortRecord)| {
             let mut dataset = self.dataset(record);
@@ -178,7 +178,7 @@ impl<'a> Known<'a> {
         outcome.outputs.iter().map(of).collect()
     }
 
-    /// Names a data set: a file is in the namespace `file` under its whole path.
+    /// Returns the name of a data set: a file has the namespace `file` and its whole path.
     fn dataset(&self, record: &PortRecord) -> Value {
         let version = json!({"datasetVersion": record.sha256});
         let mut facets = Facets::new();
@@ -195,7 +195,7 @@ impl<'a> Known<'a> {
         json!({"namespace": "file", "name": record.path.display().to_string(), "facets": facets})
     }
 
-    /// Returns the features with the queries and formulas that they are made of.
+    /// Returns the features with their queries and formulas.
     fn lineage(&self, outcome: &Outcome) -> Option<Value> {
         let samples = outcome.inputs.get("samples")?.path.display().to_string();
         let of = |feature: &crate::content::Feature| {
@@ -232,7 +232,7 @@ impl<'a> Known<'a> {
         Some(json!({"assertions": expectations.iter().map(of).collect::<Vec<Value>>()}))
     }
 
-    /// Returns what the columns of the training part hold.
+    /// Returns statistics of the columns of the training part.
     fn metrics(&self) -> Option<Value> {
         let statistics = self.statistics.as_ref()?;
         let columns = statistics.get("columns")?.as_object()?;
@@ -267,8 +267,8 @@ fn pairs(parameters: &BTreeMap<String, String>) -> Vec<Value> {
     parameters.iter().map(|(key, value)| json!({"key": key, "value": value})).collect()
 }
 
-/// Returns the bytes and the number of files of a file or of a folder of files; `None` if it is
-/// gone.
+/// Returns the bytes and the number of files of a file or of a folder of files; `None` if it no
+/// longer exists.
 fn size(path: &Path) -> Option<(u64, u64)> {
     let metadata = fs_err::metadata(path).ok()?;
     if metadata.is_file() {

@@ -1,4 +1,4 @@
-//! Objects of the Kubernetes API, one at a time.
+//! Reads objects of the Kubernetes API, one at a time.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,10 +10,10 @@ use document::sources::KubernetesSource;
 use document::{HttpUrl, Secret};
 use serde_json::Value;
 
-/// Status of an object that is not there.
+/// Status code for a missing object.
 const NOT_FOUND: u16 = 404;
 
-/// Time of one request, and how often it is tried again.
+/// Deadline of one request, and number of retries.
 const TIMEOUT: Span = Span::from_seconds(10);
 const RETRIES: u8 = 3;
 
@@ -24,7 +24,8 @@ pub(super) struct Api {
 }
 
 impl Api {
-    /// Opens the API server of a URL, or that of the cluster this pod runs in; nothing is sent yet.
+    /// Opens the API server of a URL, or of the cluster in which this pod runs; nothing is sent
+    /// yet.
     ///
     /// Errors: usage (2) outside of a cluster without a URL.
     pub(super) fn open(url: Option<&HttpUrl>) -> Result<Self, StepError> {
@@ -66,9 +67,9 @@ impl Api {
 
     /// Returns an object; `None` if there is none.
     ///
-    /// Errors: as the server's refusal says; unavailable (4) if all retries failed.
+    /// Errors: according to the server's error status; unavailable (4) if all retries failed.
     pub(super) fn get(&self, path: &str) -> Result<Option<Value>, StepError> {
-        // The token is read for each request: it is exchanged every hour.
+        // The token is read for each request, because it is rotated every hour.
         let server = Server::open(&self.settings, "--kubernetes", Path::new("."))?;
         let request = Request::get(self.settings.url.join(path));
         let sent = self.runtime.block_on(server.send(&request, |reply| {
@@ -82,7 +83,7 @@ impl Api {
             if reply.status == NOT_FOUND {
                 return Ok(None);
             }
-            // Kubernetes says in a `Status` what is wrong.
+            // Kubernetes describes the error in a `Status` object.
             let said = read.ok().and_then(|it| it["message"].as_str().map(str::to_owned));
             Err(server.refusal(&request, &reply, &said.unwrap_or_default()))
         }));

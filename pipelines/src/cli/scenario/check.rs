@@ -1,4 +1,4 @@
-//! `lynceus scenario check`: does a data set show the faults of a scenario log?
+//! `lynceus scenario check`: checks whether a data set shows the faults of a scenario log.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::cli::{Global, OutputFormat, print, print_json};
 use crate::run::table;
 
-/// Largest probability that a feature differs this much by chance, over all features together.
+/// Significance level of the test, for all features together.
 const SIGNIFICANCE: f64 = 0.01;
 
 /// Flags of `lynceus scenario check`.
@@ -35,7 +35,7 @@ pub(crate) struct CheckArgs {
     min_normal: f64,
 }
 
-/// How one label shows in the data.
+/// Visibility of one label in the data.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Shown {
     label: String,
@@ -47,7 +47,7 @@ pub(crate) struct Shown {
     /// Probability of such a difference by chance (Mann-Whitney, Bonferroni over the features).
     probability: f64,
     /// Seconds from the log's start to the first row beyond 99 % of normal rows: the offset between
-    /// the scenario's clock and the metrics, rate windows included.
+    /// the scenario's clock and the metrics, including rate windows.
     delay_seconds: Option<f64>,
 }
 
@@ -126,7 +126,7 @@ fn check(features: &FeatureTable, intervals: &[LabelInterval], args: &CheckArgs)
     Report { rows, normal_share, labels: shown, problems }
 }
 
-/// Compares the rows of a label with normal ones, feature by feature, by their ranks.
+/// Compares the rows of a label with normal rows by ranks, for each feature.
 fn visible(
     features: &FeatureTable,
     (label, rows): (&str, &[usize]),

@@ -76,7 +76,7 @@ pub(crate) fn execute(global: &Global, args: &RecordArgs) -> Result<(), StepErro
     ended.error.map_or(Ok(()), Err)
 }
 
-/// Watches the object until its fault is over, or long after it should be.
+/// Watches the object until its fault ends, or until `patience` after its planned end.
 fn watch(args: &RecordArgs, asked: Asked<'_>) -> Result<Ended, StepError> {
     let chaos = asked.chaos;
     let deadline = wall_clock() + asked.duration + args.patience;
@@ -102,7 +102,8 @@ fn watch(args: &RecordArgs, asked: Asked<'_>) -> Result<Ended, StepError> {
     Ok(ended)
 }
 
-/// Returns the pods that ran out of memory; unknown for a pod that may not be read or was deleted.
+/// Returns the pods that ran out of memory; unknown for a pod that was deleted, or that the account
+/// may not read.
 fn out_of_memory(api: &Api, records: &[Record]) -> Vec<chaos::OutOfMemory> {
     let pods: BTreeSet<&str> = records.iter().filter_map(chaos::pod_of).collect();
     let mut killed = Vec::new();

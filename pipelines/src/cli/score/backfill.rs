@@ -1,4 +1,5 @@
-//! `lynceus score --backfill FROM TO`: windows of the past, without watermark and alerts.
+//! `lynceus score --backfill FROM TO`: scores past windows, without changing the watermark and
+//! without alerts.
 
 use std::path::Path;
 
@@ -50,7 +51,7 @@ fn check_passed(
     let scored_to = watermark::read(store, pipeline)?.map(|stored| stored.value.scored_to);
     let told = state::read::<AlertState>(store, pipeline, AlertState::NAME)?;
     let told_to = told.and_then(|stored| stored.value.told_to);
-    // Without a cursor `alert` would begin with the very windows.
+    // Without a cursor, `alert` would start with these windows.
     let passed = scored_to.zip(told_to).map(|(scored_to, told_to)| scored_to.min(told_to));
     if passed.is_some_and(|passed| until <= passed) {
         return Ok(());

@@ -15,14 +15,14 @@ use crate::cli::context::Context;
 use crate::cli::{Global, say};
 use crate::run::this_program;
 
-/// What the training says, beside the runs of its pipeline.
+/// Log file of the training, beside the runs of its pipeline.
 pub(crate) const LOG: &str = "retrain.log";
 
 /// Starts the requested training, if none of this pipeline is running on this machine, and returns
 /// the path of its log.
 ///
-/// The process holds a lock on the log as long as it runs. The request is marked as done before the
-/// start: a kill in between loses this training, but never starts two. If the process cannot be
+/// The process locks the log while it runs. The request is marked as done before the start: a kill
+/// between the two loses this training, but two trainings never start. If the process cannot be
 /// started, the request is reopened.
 pub(super) fn start(
     global: &Global,
@@ -31,7 +31,7 @@ pub(super) fn start(
     now: Timestamp,
 ) -> Result<Option<PathBuf>, StepError> {
     let document = &context.document;
-    // A sample has its own times, which a training by the clock does not use.
+    // A sample has fixed times, but this training would use the clock.
     let settings = document.scoring.drift.retrain.as_ref().filter(|_| !args.document.sample);
     let Some(settings) = settings else { return Ok(None) };
     let store = context.store.open()?;
@@ -39,7 +39,7 @@ pub(super) fn start(
     for path in context.paths() {
         let stored = state::read::<Request>(store.as_ref(), &path, STATE)?;
         let open = stored.filter(|stored| stored.value.is_open(now, settings.pause));
-        // One training is of all shards: the others that ask find it under way.
+        // One training covers all shards, so requests of other shards find it already running.
         asked = asked.or(open.map(|stored| (path, stored)));
     }
     let Some((path_of_state, stored)) = asked else { return Ok(None) };
@@ -92,9 +92,9 @@ fn spawn(
     command.arg("--store").arg(&global.store).arg("--pipelines").arg(&global.pipelines);
     let log = log.into_parts().0;
     let copy = log.try_clone().map_err(|e| StepError::writing(path, &e))?;
-    // Ctrl-C at the tick's terminal is not meant for it.
+    // Ctrl-C at the tick's terminal must not stop the training.
     let spawned = command.stdin(Stdio::null()).stdout(copy).stderr(log).process_group(0).spawn();
-    // It outlives this process, which ends now without waiting for it.
+    // The training continues after this process ends; nothing waits for it.
     spawned.map(drop).map_err(|e| {
         StepError::unavailable(format!("cannot start `{}`: {e}", program.display()))
             .hint(SYSTEM_HINT)

@@ -16,8 +16,8 @@ pub(super) struct FailedTick {
     pub(super) why: String,
 }
 
-/// Returns what stopped the last tick, as its folder says or, for one in a cluster, its note in the
-/// store, unless windows were scored that were not due then.
+/// Returns what stopped the last tick, from its folder or, for a tick in a cluster, from its note
+/// in the store; `None` if a later tick has scored newer windows.
 pub(super) fn last(
     context: &Context,
     store: &dyn ObjectStore,
@@ -42,9 +42,9 @@ fn failed_here(
     let records = ticks.filter_map(|folder| Some((RunRecord::read(&folder).ok()?, folder)));
     let since =
         |(record, _): &(RunRecord, std::path::PathBuf)| scored_to.is_none_or(|to| to <= record.now);
-    // One that is running or was killed has no result yet.
+    // A tick that is running or was killed has no result.
     let (record, folder, failed) = records.take_while(since).find_map(|(record, folder)| {
-        // What is not a task of some shard is one of them all.
+        // A task without a shard belongs to all shards.
         let concerns =
             |task: &&TaskRecord| task.name.starts_with(&prefix) || !task.name.contains('/');
         let mut own = record.tasks.iter().filter(concerns);

@@ -1,4 +1,4 @@
-//! All pipelines of a store, one line each, from the store only, without their documents.
+//! Shows all pipelines of a store, one line each, from the store only, without their documents.
 
 use alert::AlertState;
 use contract::score::Verdict;
@@ -10,10 +10,10 @@ use crate::cli::context::StorePlace;
 use crate::cli::{Global, OutputFormat, print, print_json};
 use crate::run::{human_seconds, table};
 
-/// The alias that scores, unless a document says otherwise.
+/// Default alias of the live version.
 const LIVE: &str = "live";
 
-/// What the store says of a pipeline.
+/// Health of a pipeline, from the store.
 #[derive(Debug, Serialize)]
 struct Line {
     pipeline: String,
@@ -27,7 +27,7 @@ struct Line {
     no_data: usize,
     open_alarms: usize,
     messages_pending: usize,
-    /// What stopped the last tick, where no window was scored since.
+    /// What stopped the last tick, if no window was scored since.
     stopped: Option<String>,
 }
 
@@ -52,7 +52,7 @@ fn read(store: &dyn ObjectStore, pipeline: String, now: Timestamp) -> Result<Lin
     let live = Registry::new(store, &pipeline).alias(LIVE)?.map(|record| record.version);
     let (mut scored_to, mut entities, mut alerts) = (None, Vec::new(), Vec::new());
     for (path, end) in scored(store, &pipeline)? {
-        // The slowest shard is how far the pipeline is.
+        // The slowest shard determines the progress of the pipeline.
         scored_to = Some(scored_to.map_or(end, |slowest: Timestamp| slowest.min(end)));
         let last = scores::read(store, &path, end)?;
         entities.extend(last.map(|window| window.entities).unwrap_or_default());
@@ -74,8 +74,8 @@ fn read(store: &dyn ObjectStore, pipeline: String, now: Timestamp) -> Result<Lin
     })
 }
 
-/// Returns how far the pipeline was scored, or each of its shards: of those that are scored today, not
-/// of an earlier number of shards.
+/// Returns the end of the last scored window of the pipeline, or of each of its current shards;
+/// shards of an earlier shard count are ignored.
 fn scored(store: &dyn ObjectStore, pipeline: &str) -> Result<Vec<(String, Timestamp)>, StepError> {
     let mut parts = vec![(pipeline.to_owned(), 0)];
     let shards = shard::of_pipeline(store, pipeline)?;

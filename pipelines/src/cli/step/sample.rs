@@ -1,5 +1,5 @@
-//! `lynceus step STAGE --sample PIPELINE`: any step on the recorded sample of a pipeline, in a
-//! folder, with its full command line.
+//! `lynceus step STAGE --sample PIPELINE`: runs any step on the recorded sample of a pipeline in a
+//! folder, and prints its full command line.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ fn stage(text: &str) -> Result<Stage, String> {
     Stage::named(text).ok_or_else(|| format!("`{text}` is not a step"))
 }
 
-/// Returns whether a command line of `lynceus step` asks for the sample.
+/// Returns whether a command line of `lynceus step` uses the sample.
 pub(crate) fn is_of_sample(line: &[OsString]) -> bool {
     let asks = |word: &OsString| {
         word.to_str().is_some_and(|word| word == "--sample" || word.starts_with("--sample="))
@@ -129,7 +129,7 @@ impl Place {
         };
         let mut plan = train::plan(&inputs)?;
         for task in &mut plan.tasks {
-            // The page is made of the outcomes.
+            // The report page reads the outcomes.
             let outcome = self.folder.join(&task.name).join("outcome.json");
             task.command.common_mut().outcome = Some(outcome);
         }
@@ -154,7 +154,7 @@ impl Place {
         };
         let mut plan = crate::score::plan(&inputs)?;
         for task in &mut plan.tasks {
-            // A person who runs a step by hand has the time that it takes.
+            // A step that is run by hand has no deadline.
             *task.command.common_mut() = Common::default();
         }
         if !plan.tasks.iter().any(|task| task.command.stage() == stage) {
@@ -166,7 +166,7 @@ impl Place {
         }
         let store = self.folder.join("store");
         let state = store.join("state").join(&self.document.name);
-        // Of the steps of a tick, `score` alone changes more than the alerts.
+        // Of the steps of a tick, only `score` changes more than the alerts.
         let scores = [store.join("scores"), state.clone()];
         let alerts = [state.join("alerts.json")];
         let forget = if stage == Stage::Score { scores.as_slice() } else { alerts.as_slice() };
@@ -177,7 +177,7 @@ impl Place {
         run_stage(&plan, stage)
     }
 
-    /// Sets the watermark to the end of the training range, where there is none.
+    /// Sets the watermark to the end of the training range, if there is none.
     fn begin(&self) -> Result<(), StepError> {
         let store = store::open(&self.store)?;
         if watermark::scored_to(store.as_ref(), &self.document.name)?.is_some() {
@@ -187,7 +187,7 @@ impl Place {
         watermark::write(store.as_ref(), &self.document.name, &start, None).map(drop)
     }
 
-    /// Makes the page of the training, and of the scores if there are any.
+    /// Makes the report page of the training, with the scores if there are any.
     fn report(&self, training: &Plan) -> Result<u8, StepError> {
         let code = run_missing(training, &(0..training.tasks.len()).collect::<Vec<_>>())?;
         if code != 0 {
@@ -219,7 +219,7 @@ impl Place {
     }
 }
 
-/// Runs the tasks of a stage, after those that they need and that have not run.
+/// Runs the tasks of a stage, after the required tasks that have not run yet.
 fn run_stage(plan: &Plan, stage: Stage) -> Result<u8, StepError> {
     let is_meant = |index: &usize| plan.tasks[*index].command.stage() == stage;
     let meant: Vec<usize> = (0..plan.tasks.len()).filter(is_meant).collect();
@@ -247,7 +247,7 @@ fn run_stage(plan: &Plan, stage: Stage) -> Result<u8, StepError> {
     Ok(0)
 }
 
-/// Runs those of some tasks whose outputs are not there.
+/// Runs the tasks whose outputs are missing.
 fn run_missing(plan: &Plan, tasks: &[usize]) -> Result<u8, StepError> {
     for task in tasks.iter().filter_map(|index| plan.tasks.get(*index)) {
         let is_there = task.command.outputs().iter().all(|output| output.path.exists());
@@ -271,7 +271,7 @@ fn run_task(task: &Task) -> Result<u8, StepError> {
     Ok(super::execute(&task.command))
 }
 
-/// Puts a word in quotes where a shell would change it.
+/// Puts a word in quotes if a shell would change it.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
