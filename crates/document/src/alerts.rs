@@ -1,4 +1,4 @@
-//! Alerts: which, when, through which channels, and with which texts.
+//! The section `alerts`: conditions, times, channels and texts.
 
 use std::collections::BTreeMap;
 

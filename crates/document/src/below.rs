@@ -2,8 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-/// Returns a path below a folder, without the detour of a `..`: `pipelines/../rows.csv` is
-/// `rows.csv`. A path through a link, for which both are not the same file, is not changed.
+/// Returns a path below a folder, with `..` resolved: `pipelines/../rows.csv` is `rows.csv`. A path
+/// through a symbolic link, for which the two are different files, is not changed.
 pub fn below(base: &Path, path: &Path) -> PathBuf {
     let joined = base.join(path);
     let mut short = PathBuf::new();

@@ -18,7 +18,7 @@ use crate::http::Http;
 
 /// Deadline of one exchange with a channel's server.
 pub(crate) const TIMEOUT: Span = Span::from_seconds(10);
-/// What could not be sent is sent by the next run.
+/// A message that could not be sent is sent by the next run.
 pub(crate) const RETRIES: u8 = 0;
 
 register! {

@@ -1,4 +1,4 @@
-//! What types cannot say: whether the parts of a document make sense together.
+//! Checks that types do not enforce: whether the parts of a document are consistent.
 
 mod alerts;
 mod classify;
@@ -14,7 +14,7 @@ use crate::expectations::Expectation;
 use crate::ranges::OutOfRange;
 use crate::{shards, sources};
 
-/// What does not fit together in a document, at which field.
+/// An inconsistency of a document, with its field.
 #[derive(Debug)]
 pub struct Problem {
     pub(crate) path: Vec<String>,
@@ -23,20 +23,20 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Names a field as in `scoring.delay`, and what is wrong with it.
+    /// Makes a problem of a field, such as `scoring.delay`.
     pub fn new(path: &str, message: impl Into<String>) -> Self {
         let path = path.split('.').filter(|part| !part.is_empty()).map(str::to_owned).collect();
         Self { path, message: message.into(), hint: None }
     }
 
-    /// Adds what to do about it.
+    /// Adds a hint with the correction.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Returns the section of the field.
+    /// Prefixes the field with the path of its section.
     #[must_use]
     pub(crate) fn inside(mut self, path: &str) -> Self {
         self.path.splice(0..0, path.split('.').map(str::to_owned));
@@ -56,12 +56,12 @@ pub(crate) fn require(
     if holds { Ok(()) } else { Err(problem(path, message())) }
 }
 
-/// All that makes no sense in a document.
+/// All problems of a document.
 #[derive(Debug, Default)]
 pub(crate) struct Problems(pub(crate) Vec<Problem>);
 
 impl Problems {
-    /// Keeps the problem of a check that does not hold; each part of a document has one at most.
+    /// Adds the problem of a failed check; each part of a document has at most one.
     pub(crate) fn add(&mut self, checked: Result<(), Problem>) {
         self.0.extend(checked.err());
     }
@@ -119,9 +119,9 @@ pub(crate) fn is_name(name: &str, joiner: char) -> bool {
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == joiner)
 }
 
-/// No time in a document is longer: ten years.
+/// Longest time in a document: ten years.
 const LONGEST: Span = Span::from_seconds(10 * 365 * 86_400);
-/// Steps that a range has at most: a year of seconds, which no memory holds twice.
+/// Most steps of a range: more than a year of seconds, which would not fit in memory.
 const MOST_STEPS: usize = 50_000_000;
 
 fn check_spans(document: &Document, problems: &mut Problems) {
@@ -185,7 +185,7 @@ fn check_features(document: &Document, problems: &mut Problems) {
         "at least one rule is needed, such as `- raw`".to_owned()
     }));
     let columns = document.columns();
-    // Columns that the document does not name are known only to `collect`.
+    // Only `collect` has the columns that the document does not name.
     let names = features::Known::new(&columns, document.has_other_columns());
     for (index, rule) in document.features.iter().enumerate() {
         problems.add(features::check_feature(document, &names, index, rule));

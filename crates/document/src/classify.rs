@@ -1,4 +1,4 @@
-//! What `task: classify` reads: classes, models, the split, evidence, bounds, gate, allow list.
+//! Settings of `task: classify`: classes, models, split, evidence, bounds, gate, allow list.
 
 use std::collections::BTreeMap;
 
@@ -130,7 +130,7 @@ pub struct ClassModels {
 }
 
 impl ClassModels {
-    /// Returns the settings that are there, in the order of the names of their kinds.
+    /// Returns the settings that are set, in the order of the names of their kinds.
     pub(crate) fn settings(&self) -> Vec<(DetectorKind, &dyn DetectorSettings)> {
         fn of<T: DetectorSettings>(
             kind: DetectorKind,
@@ -226,7 +226,7 @@ pub struct Allowed {
 }
 
 impl Allowed {
-    /// Returns whether it allows an entity that declares one class to be of another.
+    /// Returns whether it allows an entity to have another class than its declared one.
     pub fn fits(&self, entity: &str, declared: &str, class: &str) -> bool {
         let name = match self.entity.strip_suffix('*') {
             Some(beginning) => entity.starts_with(beginning),
@@ -237,7 +237,7 @@ impl Allowed {
     }
 }
 
-/// Words that, at the end of a column's name, say that it names something and measures nothing.
+/// Last words of column names that mark identifiers, not measurements.
 const IDENTIFIERS: [&str; 20] = [
     "address",
     "addr",
@@ -262,7 +262,8 @@ const IDENTIFIERS: [&str; 20] = [
 ];
 
 /// Returns whether a column identifies an entity rather than measures it: its last word is `name`,
-/// `id`, `hash`, `ip`, `namespace`, `pod` or the like. A model that sees one learns who is who.
+/// `id`, `hash`, `ip`, `namespace`, `pod` or the like. A model that uses such a column learns the
+/// identity of entities.
 pub fn is_identifier(column: &str) -> bool {
     let mut words = vec![String::new()];
     let mut lower_before = false;

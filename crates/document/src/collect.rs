@@ -1,4 +1,4 @@
-//! How samples are collected, whatever the source.
+//! Settings of `collect` for all kinds of sources.
 
 use contract::Span;
 use schemars::JsonSchema;

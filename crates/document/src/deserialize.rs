@@ -1,4 +1,5 @@
-//! From the tree to typed sections: every error knows its place, its field and a likely meaning.
+//! Deserializes the tree into typed sections; every error has its place, its field and a
+//! suggestion.
 
 use std::fmt;
 
@@ -9,7 +10,7 @@ use serde::de::{
 
 use crate::node::{Key, Node, Place, Value};
 
-/// What did not fit, where.
+/// A deserialization error with its path.
 #[derive(Debug)]
 pub(crate) struct Misfit {
     pub(crate) message: String,
@@ -20,14 +21,14 @@ pub(crate) struct Misfit {
     pub(crate) kind: MisfitKind,
 }
 
-/// What kind of misfit it is.
+/// Kind of the error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MisfitKind {
     /// The value at the path.
     Value,
     /// The path ends with a field that is unknown.
     Unknown,
-    /// The path ends with a field that must be there and is not.
+    /// The path ends with a required field that is missing.
     Missing,
 }
 
@@ -58,7 +59,7 @@ impl Misfit {
     }
 }
 
-/// Returns the name that was probably meant, if any is close.
+/// Returns the most similar name, if one is close.
 pub fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distance = |other: &str| strsim::damerau_levenshtein(&name.to_lowercase(), other);
     let limit = (name.chars().count() / 3).max(1);
@@ -118,7 +119,7 @@ impl Node {
         Misfit::new(format!("expected {what}, found {}", self.describe())).at(&self.place)
     }
 
-    /// Several fields where one must be chosen.
+    /// Makes the error for several fields of which only one is allowed.
     fn several(&self, known: &[&str]) -> Misfit {
         let Value::Map(entries) = &self.value else { return self.expected("one field") };
         let names: Vec<&str> = entries.iter().map(|(key, _)| key.text.as_str()).collect();
@@ -139,7 +140,7 @@ impl Node {
     }
 }
 
-/// Numbers of every width are read alike: the visitor checks that they fit.
+/// All integer and float types are read in the same way: the visitor checks their ranges.
 macro_rules! numbers {
     ($($method:ident $visit:ident $type:ty, $what:literal;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
@@ -165,7 +166,7 @@ impl<'de> Deserializer<'de> for &'de Node {
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
         let value: f64 = self.number("a number")?;
-        // `nan` and `inf` parse as floats in Rust; no field means them.
+        // `nan` and `inf` parse as floats in Rust; no field allows them.
         if !value.is_finite() {
             return Err(self.expected("a finite number"));
         }

@@ -140,7 +140,7 @@ pub enum Present {
 }
 
 impl Present {
-    /// Says that it is the clock.
+    /// Returns whether it is the clock.
     pub fn is_clock(&self) -> bool {
         *self == Self::Clock
     }
@@ -232,7 +232,7 @@ pub enum SplitBy {
 }
 
 impl SplitBy {
-    /// Says that rows of a time are kept together.
+    /// Returns whether rows of the same time are kept together.
     pub fn is_time(&self) -> bool {
         *self == Self::Time
     }

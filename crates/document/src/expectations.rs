@@ -1,4 +1,4 @@
-//! What features must look like to be trained on.
+//! Requirements on features for training.
 
 use contract::Span;
 pub use contract::validation::Severity;

@@ -1,8 +1,9 @@
-//! What an extension (a source, an alert channel, a sink) says of itself: everything that others ask
-//! of it, beside its settings and in the same file.
+//! The description of an extension (a source, an alert channel, a sink) for other code; it is in
+//! the same file as the extension's settings.
 //!
-//! The checks of a document, the files it names, the network policies and Secrets of a cluster are
-//! loops over the extensions of a document: to add one is to write its file and to register it.
+//! The checks of a document, its list of files, and the network policies and Secrets of a cluster
+//! are loops over the extensions of a document. To add an extension, write its file and register
+//! it.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,7 @@ pub trait Extension {
     /// Returns its name in a document, such as `telegram`.
     fn name(&self) -> &'static str;
 
-    /// Checks what types cannot say; fields in the problem are those of the extension.
+    /// Checks rules that types do not enforce; fields in the problem are those of the extension.
     fn check(&self) -> Result<(), Problem> {
         Ok(())
     }
@@ -35,22 +36,24 @@ pub trait Extension {
         Vec::new()
     }
 
-    /// Returns where it connects to over the network.
+    /// Returns its network destinations.
     fn destinations(&self) -> Vec<Destination> {
         Vec::new()
     }
 
-    /// Returns what its account must be allowed to do in a cluster: resource of the core API, and verb.
+    /// Returns the permissions that its account needs in a cluster: resource of the core API, and
+    /// verb.
     fn permissions(&self) -> Vec<(&'static str, &'static str)> {
         Vec::new()
     }
 
-    /// Returns whether what it got is lost with the pod that sent it.
+    /// Returns whether its output is lost with the pod that sent it.
     fn is_lost_with_pod(&self) -> bool {
         false
     }
 
-    /// Returns the database that recorders write their samples into, if it is one that wants them.
+    /// Returns the database into which recorders write their samples, if it is configured for
+    /// samples.
     fn samples(&self) -> Option<&PostgresSink> {
         None
     }
@@ -71,14 +74,14 @@ macro_rules! register {
         }
 
         impl $section {
-            /// Returns the extension, whichever it is.
+            /// Returns the settings of the variant as an extension.
             pub fn extension(&self) -> &dyn $crate::extension::Extension {
                 match self {
                     $(Self::$name(settings) => settings,)*
                 }
             }
 
-            /// Returns the extension, whichever it is, to be changed.
+            /// Returns the settings of the variant as a mutable extension.
             pub(crate) fn extension_mut(&mut self) -> &mut dyn $crate::extension::Extension {
                 match self {
                     $(Self::$name(settings) => settings,)*
@@ -89,7 +92,8 @@ macro_rules! register {
 }
 pub(crate) use register;
 
-/// An extension with an HTTP server says the same of the server as every other one, and adds its own.
+/// An extension with an HTTP server has the server's secrets, files and destination, and adds its
+/// own.
 impl<T: HttpSettings> Extension for Http<T> {
     fn name(&self) -> &'static str {
         T::NAME
@@ -123,20 +127,20 @@ impl<T: HttpSettings> Extension for Http<T> {
 /// What a file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileUse {
-    /// It must be there: a secret or a certificate.
+    /// It must exist: a secret or a certificate.
     Read,
-    /// It is made or replaced.
+    /// It is created or replaced.
     Written,
 }
 
-/// Where a pod must be able to connect to.
+/// A network destination that a pod must be able to reach.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
     /// Name or address of the server, an IPv6 address without brackets.
     pub host: String,
     /// Its TCP port.
     pub port: u16,
-    /// The pods behind the name, where the document says it.
+    /// The pods behind the name, if the document sets them.
     pub in_cluster: Option<InCluster>,
 }
 
@@ -151,18 +155,18 @@ pub struct NamedFile {
     pub path: PathBuf,
 }
 
-/// What the extensions of one step need of the place where it runs.
+/// Requirements of the extensions of one step on its environment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Needs {
     /// Files they read and write.
     pub files: Vec<NamedFile>,
     /// Environment variables they take secrets from.
     pub variables: Vec<String>,
-    /// Where they connect to, each once.
+    /// Their network destinations, without duplicates.
     pub destinations: Vec<Destination>,
 }
 
-/// An extension and its place in a document.
+/// An extension and its field in a document.
 pub(crate) struct Registered<'a> {
     /// The step that holds its code.
     pub(crate) stage: Stage,
@@ -172,14 +176,14 @@ pub(crate) struct Registered<'a> {
 }
 
 impl Registered<'_> {
-    /// Returns its place, such as `alerts.channels.0.telegram`.
+    /// Returns its field, such as `alerts.channels.0.telegram`.
     pub(crate) fn field(&self) -> String {
         format!("{}.{}", self.section, self.extension.name())
     }
 }
 
 impl Document {
-    /// Returns every extension that the document uses: the one list that all else is made of.
+    /// Returns every extension that the document uses; all other lists are derived from this one.
     pub(crate) fn extensions_mut(&mut self) -> Vec<Registered<'_>> {
         let sources = self.sources.iter_mut().flat_map(|(name, source)| {
             source.extensions_mut().into_iter().map(move |extension| Registered {
@@ -204,7 +208,7 @@ impl Document {
             section: "alerts".to_owned(),
             extension: heartbeat,
         });
-        // No step holds this code: it runs where a training was started from.
+        // No step contains this code: it runs in the program that started the training.
         let tracking = self.tracking.extensions_mut().into_iter().map(|extension| Registered {
             stage: Stage::Report,
             section: "tracking".to_owned(),
@@ -213,7 +217,7 @@ impl Document {
         sources.chain(sinks).chain(channels).chain(heartbeat).chain(tracking).collect()
     }
 
-    /// Returns what the extensions of a step need.
+    /// Returns the requirements of the extensions of a step.
     pub fn needs(&self, stage: Stage) -> Needs {
         let mut document = self.clone();
         let mut needs = Needs::default();
@@ -243,7 +247,7 @@ impl Document {
     /// Makes the files it names absolute: relative ones are below `base`, the document's folder, so
     /// that a copy of the document elsewhere names the same files.
     ///
-    /// Where the samples and the scenario log lie is not among them: the steps get those as flags.
+    /// The paths of samples and of the scenario log are not among them: steps get these as flags.
     #[must_use]
     pub fn with_base(mut self, base: &Path) -> Self {
         let absolute = |path: &mut PathBuf| *path = below(base, path);
@@ -256,7 +260,7 @@ impl Document {
         self
     }
 
-    /// Checks every extension; each has one problem at most.
+    /// Checks every extension; each has at most one problem.
     pub(crate) fn check_extensions(&self, problems: &mut Problems) {
         for it in self.clone().extensions_mut() {
             let field = it.field();

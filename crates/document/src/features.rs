@@ -1,4 +1,4 @@
-//! What is made of the samples.
+//! The section `features`: features that are computed from the samples.
 
 use contract::Span;
 use schemars::JsonSchema;
@@ -179,7 +179,7 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// What the names of the features end with.
+    /// Suffix of the names of the features.
     pub const SUFFIX: &str = "_peer_deviation";
 }
 
@@ -207,12 +207,12 @@ pub struct Calendar {
     pub day_of_week: bool,
 }
 
-/// Returns how much of the past the features of one window need: the longest reach of any rule,
-/// and what a forward fill may carry in from before that.
+/// Returns the history that the features of one window need: the longest lookback of any rule, and
+/// the earlier values that a forward fill may use.
 ///
 /// A rolling window of `w` holds `w / step` rows, the window itself among them, so it reaches back
-/// `w - step`; a difference reaches back its lag, a rate one step. A window scored with this much
-/// of the past has the same features as in a batch.
+/// `w - step`; a difference reaches back its lag, a rate one step. A window that is scored with
+/// this much history has the same features as in a batch.
 pub fn lookback(step: Span, features: &[FeatureRule], fill: &Fill) -> Span {
     let steps = |rule: &FeatureRule| match rule {
         FeatureRule::Rolling(rule) => rule.window.in_steps(step).saturating_sub(1),

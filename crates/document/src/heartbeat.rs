@@ -1,5 +1,5 @@
-//! The heartbeat: a server that expects a request of each run, such as Healthchecks or a push monitor
-//! of Uptime Kuma. It takes no messages.
+//! The heartbeat: a server that expects a request of each run, such as Healthchecks or a push
+//! monitor of Uptime Kuma. It receives no messages.
 
 use contract::Span;
 use schemars::JsonSchema;

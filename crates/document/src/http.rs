@@ -1,6 +1,6 @@
 //! An HTTP server as a document describes it: one block for sources, alert channels and sinks.
 //!
-//! [`Http<T>`] is such a server with the settings `T` of the extension that talks to it, all in one
+//! [`Http<T>`] is such a server with the settings `T` of the extension that uses it, all in one
 //! mapping of the document:
 //!
 //! ```yaml
@@ -161,7 +161,7 @@ impl InCluster {
     }
 }
 
-/// Whether requests go through a proxy, whatever the environment says.
+/// The proxy of requests, independent of the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proxy {
     /// They go straight to the server.
@@ -222,7 +222,7 @@ impl HttpServer {
     pub const FIELDS: &'static [&'static str] =
         &["url", "timeout", "retries", "auth", "tls", "headers", "proxy", "in_cluster"];
 
-    /// Returns where a pod must be able to connect to: the proxy, or else the server itself.
+    /// Returns the network destination for pods: the proxy, or without one the server itself.
     pub fn destination(&self) -> Destination {
         let url = match &self.proxy {
             Some(Proxy::Url(proxy)) => proxy,
@@ -240,7 +240,7 @@ impl HttpServer {
         self.auth.as_mut().map(Auth::secret_mut)
     }
 
-    /// Checks what types cannot say.
+    /// Checks rules that types do not enforce.
     pub(crate) fn check(&self) -> Result<(), Problem> {
         require(self.timeout > Span::ZERO, "timeout", || "must be greater than 0s".to_owned())?;
         if let Some(name) = self.headers.keys().find(|name| names_secret(name)) {

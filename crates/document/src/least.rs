@@ -6,8 +6,8 @@ use crate::Document;
 use crate::expectations::Expectation;
 use crate::features::lookback;
 
-/// How much data a training of a document needs: what the features look back on, rows to fit on and
-/// rows to calibrate on as the split cuts them, and what the expectations ask for.
+/// The least data for a training: the lookback of the features, the rows for fitting and
+/// calibration after the split, and the rows that the expectations require.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Least {
     step: Span,
@@ -17,7 +17,7 @@ pub struct Least {
     /// Share of the rows that models are fitted on, and that scores are calibrated on.
     fit_share: f64,
     calibration_share: Option<f64>,
-    /// Rows that the expectations ask for.
+    /// Rows that the expectations require.
     expected_rows: Option<usize>,
 }
 
@@ -36,7 +36,7 @@ impl Document {
             | Expectation::Freshness(_)
             | Expectation::GapLength(_) => None,
         });
-        // `task: classify` splits by entity: every row is one to fit on.
+        // `task: classify` splits by entity, so every row counts for fitting.
         let is_by_time = self.classification().is_none();
         Least {
             step,
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn the_least_range_follows_from_the_split_the_lookback_and_the_expectations() {
         for (rest, entities, minutes) in [
-            // 22 rows with their spare are a fifth of 110.
+            // 22 rows with their reserve are a fifth of 110.
             ("split: {validation: 0.2, test: 0.1}", 1, 111),
             ("split: {validation: 0.2, test: 0.1, gap: 5m}", 1, 121),
             ("split: {validation: 0.2, test: 0.1}", 10, 12),

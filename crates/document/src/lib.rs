@@ -1,7 +1,7 @@
 //! The pipeline document: what a user edits to adapt Lynceus to a cluster.
 //!
-//! [`read_with`] reads a YAML file, lays its profile, overlays and single fields over it, and
-//! gives back typed sections. Whatever does not fit is refused with file, line, column and field.
+//! [`read_with`] reads a YAML file, applies its profile, overlays and single fields, and returns
+//! typed sections. Invalid values are refused with file, line, column and field.
 
 pub mod alerts;
 mod below;
@@ -52,7 +52,8 @@ pub fn schema() -> serde_json::Value {
     schema
 }
 
-/// Allows `- raw` where `- raw: {}` is allowed: the reader takes a name alone for one without fields.
+/// Allows `- raw` where `- raw: {}` is allowed: the reader accepts a bare name as a mapping without
+/// fields.
 fn allow_bare_names(schema: &mut serde_json::Value) {
     let Some(definitions) = schema.get_mut("$defs").and_then(|defs| defs.as_object_mut()) else {
         return;

@@ -1,5 +1,5 @@
-//! The models of a pipeline: a file for each kind holds its settings, their ranges and whether they may
-//! ask for a search.
+//! The models of a pipeline: one file for each kind, with its settings, their ranges, and whether
+//! it allows a search.
 //!
 //! To add a kind of detector: write its file here, and register it by its module and one line below.
 
@@ -32,9 +32,9 @@ pub use one_class_svm::OneClassSvm;
 pub use random_forest::RandomForest;
 pub use z_score::ZScore;
 
-/// What the settings of every kind of detector say.
+/// Common interface of the settings of all kinds of detectors.
 pub trait DetectorSettings: Ranges {
-    /// Returns the search for parameters that they ask for.
+    /// Returns the search for parameters, if it is set.
     fn search(&self) -> Option<&Search> {
         None
     }
@@ -94,7 +94,7 @@ register! {
 }
 
 impl Models {
-    /// Name of the second stage, as `train --model` takes it.
+    /// Name of the second stage, as in `train --model`.
     pub const DIAGNOSE: &str = "diagnose";
 
     fn set(&self) -> impl Iterator<Item = DetectorKind> {
@@ -106,18 +106,18 @@ impl Models {
         self.set().map(DetectorKind::name).collect()
     }
 
-    /// Returns everything that is trained: the detectors, then [`Models::DIAGNOSE`] where it is set.
+    /// Returns all models that are trained: the detectors, then [`Models::DIAGNOSE`] if it is set.
     pub fn trained(&self) -> Vec<&'static str> {
         let diagnose = self.diagnose.as_ref().map(|_| Self::DIAGNOSE);
         self.kinds().into_iter().chain(diagnose).collect()
     }
 
-    /// Returns the search for parameters that a kind's settings ask for.
+    /// Returns the search for parameters of a kind, if it is set.
     pub fn search(&self, kind: DetectorKind) -> Option<&Search> {
         self.settings(kind)?.search()
     }
 
-    /// Returns whether something is fitted on labelled rows, anomalous ones too.
+    /// Returns whether a model is fitted on labelled rows, including anomalous ones.
     pub fn learn_from_labels(&self) -> bool {
         self.diagnose.is_some() || self.set().any(|kind| kind.shape() == Shape::Classes)
     }

@@ -1,4 +1,4 @@
-//! YAML as a tree in which every value knows the file, line and column it came from.
+//! YAML as a tree in which every value has its file, line and column.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,7 +12,7 @@ mod overlay;
 use crate::deserialize::Misfit;
 use overlay::{are_named, are_numbered, overlay_fields, overlay_items};
 
-/// Deepest nesting of a document; deeper ones are refused before they exhaust the stack.
+/// Deepest nesting of a document; deeper documents are refused before they exhaust the stack.
 const MAX_DEPTH: usize = 64;
 /// Most values of a document with its aliases expanded.
 const MAX_NODES: usize = 100_000;
@@ -23,7 +23,7 @@ const TOO_LARGE: &str = "nested too deeply or too large";
 pub(crate) struct Place {
     /// File, or `--set field`.
     pub(crate) source: Arc<str>,
-    /// Line from 1; 0 where the source has no lines.
+    /// Line from 1; 0 if the source has no lines.
     pub(crate) line: usize,
     /// Column from 1.
     pub(crate) column: usize,
@@ -48,7 +48,7 @@ pub(crate) struct Node {
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
     Null,
-    /// Text as written; `quoted` says that it can be nothing but text.
+    /// Text as written; `quoted` means that it can only be a string.
     Scalar {
         text: String,
         quoted: bool,
@@ -89,7 +89,7 @@ impl Node {
         Some(entries.remove(index).1)
     }
 
-    /// Removes the value at a path; says whether there was one.
+    /// Removes the value at a path; returns whether there was one.
     pub(crate) fn remove(&mut self, path: &[String]) -> bool {
         let Some((key, rest)) = path.split_first() else { return false };
         match (&mut self.value, rest) {
@@ -143,20 +143,20 @@ impl Node {
         }
     }
 
-    /// Returns whether two trees of changes can be laid over a document at once, as [`Node::join`]
-    /// does.
+    /// Returns whether two trees of changes can be applied together, as [`Node::join`] does.
     pub(crate) fn joins(&self, other: &Self) -> bool {
         match (&self.value, &other.value) {
             (Value::Map(_), Value::Map(entries)) => entries
                 .iter()
                 .all(|(key, node)| self.get(&key.text).is_none_or(|known| known.joins(node))),
-            // What was replaced or taken out is changed after that.
+            // A value that was replaced or removed must be changed afterwards.
             (_, Value::Map(_)) => false,
             _ => true,
         }
     }
 
-    /// Adds further changes to a tree of changes; what both set is as the later one sets it.
+    /// Adds further changes to a tree of changes; for a field that both set, the later value
+    /// applies.
     pub(crate) fn join(&mut self, other: Self) {
         match (&mut self.value, other.value) {
             (Value::Map(known), Value::Map(entries)) => {
@@ -293,7 +293,7 @@ impl<'a> Loader<'a> {
         };
         let node = Node { value, place };
         if anchor > 0 {
-            // The copy counts as well: each level of nested anchors copies all below it.
+            // The copy counts too, because each level of nested anchors copies all levels below it.
             self.nodes += count(&node);
             self.anchors.insert(anchor, node.clone());
         }

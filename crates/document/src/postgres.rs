@@ -1,4 +1,4 @@
-//! How a `PostgreSQL` server is reached: the settings that source and sink share.
+//! Connection settings of a `PostgreSQL` server, shared by source and sink.
 
 use std::path::PathBuf;
 
@@ -106,7 +106,7 @@ impl PostgresServer {
         self.ca_file.iter_mut().map(|path| (FileUse::Read, path)).collect()
     }
 
-    /// Returns where a connection over the network goes.
+    /// Returns the network destinations of a connection.
     pub(crate) fn destinations(&self) -> Vec<Destination> {
         let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
         let authority = rest.split(['/', '?']).next().unwrap_or_default();

@@ -1,16 +1,17 @@
-//! The little that is known here of `PromQL`: the server that answers a query is its judge.
+//! A partial parser of `PromQL`: only the server decides whether a query is valid.
 
-/// Words that are no metric, whatever stands around them.
+/// Words that are never metric names.
 const KEYWORDS: [&str; 10] =
     ["and", "or", "unless", "bool", "offset", "atan2", "start", "end", "inf", "nan"];
-/// Words with a list of labels behind them.
+/// Words that are followed by a list of labels.
 const WITH_LABELS: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
 
-/// Returns the names of the metrics that a query selects, each once, in the order of the query.
+/// Returns the names of the metrics that a query selects, without duplicates, in the order of the
+/// query.
 ///
 /// A name is an identifier outside of braces, brackets and quotes that is neither a function, an
-/// operator, nor a label in the list of a grouping. A query that selects by `{__name__=...}` alone
-/// names no metric here.
+/// operator, nor a label in the list of a grouping. A query that selects only by `{__name__=...}`
+/// has no metric names here.
 pub fn metric_names(promql: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     let mut rest = promql;
@@ -31,7 +32,7 @@ pub fn metric_names(promql: &str) -> Vec<String> {
                     continue;
                 }
                 let is_function = next.starts_with('(');
-                // `sum by (x) (...)`: an aggregation may have its labels in front.
+                // `sum by (x) (...)`: an aggregation may have its labels before its argument.
                 let is_aggregation = WITH_LABELS.iter().any(|word| {
                     next.get(..word.len()).is_some_and(|it| it.eq_ignore_ascii_case(word))
                         && next[word.len()..].trim_start().starts_with('(')
@@ -44,7 +45,7 @@ pub fn metric_names(promql: &str) -> Vec<String> {
                 }
                 rest = after;
             }
-            // A number may have letters: 1e3, 0x1f, 5m.
+            // A number may contain letters: 1e3, 0x1f, 5m.
             _ if first.is_ascii_digit() => {
                 rest = rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '.');
             }
@@ -54,16 +55,16 @@ pub fn metric_names(promql: &str) -> Vec<String> {
     names
 }
 
-/// What is certainly wrong with a query.
+/// A definite error of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flaw {
-    /// Which character of the query, from 1.
+    /// Position of the character in the query, from 1.
     pub character: usize,
-    /// What is wrong there.
+    /// Description of the error.
     pub what: String,
 }
 
-/// Characters that stand outside of quotes in no dialect of `PromQL`, and what was probably meant.
+/// Characters that no dialect of `PromQL` allows outside of quotes, and the probably intended ones.
 const FOREIGN: [(char, &str); 10] = [
     ('\u{201c}', "\""),
     ('\u{201d}', "\""),
@@ -79,9 +80,9 @@ const FOREIGN: [(char, &str); 10] = [
 /// Characters of operators.
 const OPERATORS: &str = "+-*/%^=!<>~";
 
-/// Returns the first thing that is certainly wrong with a query: a quote or bracket that is never closed or
-/// was never opened, an operator without an operand, a character that no dialect knows. What passes
-/// may still be refused by the server: `lynceus source check` asks it.
+/// Returns the first definite error of a query: an unbalanced quote or bracket, an operator without
+/// an operand, or a character that no dialect allows. The server may still reject other queries;
+/// `lynceus source check` tests this.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -145,19 +146,19 @@ impl Flaw {
     }
 }
 
-/// Finds a character that stands outside of quotes in no dialect.
+/// Finds a character that no dialect allows outside of quotes.
 fn foreign(place: usize, c: char) -> Option<Flaw> {
     let (_, meant) = FOREIGN.iter().find(|(foreign, _)| *foreign == c)?;
     let what = format!("`{c}` is not a character of PromQL (did you mean `{meant}`?)");
     Some(Flaw::at(place, what))
 }
 
-/// What was seen of a query so far; places count characters from 0.
+/// State of the scan of a query; positions count characters from 0.
 #[derive(Debug, Default)]
 struct Scan {
-    /// Brackets that are not closed yet.
+    /// Open brackets.
     open: Vec<(usize, char)>,
-    /// An operator that nothing follows yet.
+    /// An operator that has no right operand yet.
     waiting: Option<(usize, String)>,
     /// Whether the next text needs a separator.
     has_left: bool,
@@ -203,7 +204,7 @@ impl Scan {
         None
     }
 
-    /// Returns the flaw of an operator that nothing follows.
+    /// Returns the error of an operator without a right operand.
     fn lacking(&mut self) -> Option<Flaw> {
         let (place, operator) = self.waiting.take()?;
         Some(Flaw::at(place, format!("nothing follows `{operator}`")))
@@ -215,12 +216,12 @@ impl Scan {
     }
 }
 
-/// Returns whether an operator may have nothing in front of it.
+/// Returns whether an operator may be unary.
 fn is_sign(c: char) -> bool {
     c == '+' || c == '-'
 }
 
-/// Returns the place of the first character from `from` on that fits, or the end.
+/// Returns the position of the first matching character at or after `from`, or the end.
 fn position(characters: &[char], from: usize, fits: impl Fn(char) -> bool) -> usize {
     let rest = characters.iter().skip(from);
     from + rest.take_while(|c| !fits(**c)).count()
@@ -246,7 +247,7 @@ fn closes(opening: char, closing: char) -> bool {
     matches!((opening, closing), ('(', ')') | ('[', ']') | ('{', '}'))
 }
 
-/// Returns what comes behind a quoted text.
+/// Returns the text after a quoted text.
 fn after_quoted(text: &str, quote: char) -> &str {
     let mut is_escaped = false;
     for (index, c) in text.char_indices().skip(1) {
@@ -261,7 +262,7 @@ fn after_quoted(text: &str, quote: char) -> &str {
     ""
 }
 
-/// Returns what comes behind a closing bracket, which quotes may hide.
+/// Returns the text after a closing bracket; brackets within quotes do not count.
 fn after_closing(text: &str, closing: char) -> &str {
     let mut rest = &text[1..];
     while let Some(first) = rest.chars().next() {

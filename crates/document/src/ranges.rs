@@ -1,5 +1,5 @@
-//! Checks of what the parameters of models may be, for documents and for fitting. The ranges are with
-//! the settings of each kind.
+//! Range checks of model parameters, for documents and for fitting. The ranges are with the
+//! settings of each kind.
 
 use std::fmt::{self, Display};
 use std::ops::Bound::{Excluded, Included, Unbounded};
@@ -11,14 +11,14 @@ use crate::classify::ClassModels;
 use crate::models::Models;
 use crate::search::Search;
 
-/// A parameter that is not what it may be.
+/// A parameter outside of its range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutOfRange {
     /// The parameter, as the document names it below its model.
     pub field: String,
     /// Its value.
     pub value: String,
-    /// What it may be.
+    /// The allowed values.
     pub expected: String,
 }
 
@@ -36,9 +36,9 @@ impl OutOfRange {
     }
 }
 
-/// Parameters that say whether each of them is what it may be.
+/// Parameters with range checks.
 pub trait Ranges {
-    /// Returns the first parameter that is not.
+    /// Checks all parameters; returns the first one outside of its range.
     fn check(&self) -> Result<(), OutOfRange>;
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn whole(
     require(range.contains(&value), field, value, || words(&range))
 }
 
-/// What is not finite is outside of every range.
+/// Checks a number; a number that is not finite is outside of every range.
 pub(crate) fn number(
     field: &str,
     value: f64,

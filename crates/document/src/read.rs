@@ -1,4 +1,4 @@
-//! Reading a document: file, profile, overlays, single fields, types, sense - in that order.
+//! Reads a document: file, profile, overlays, single fields, types, consistency - in that order.
 
 use std::path::Path;
 
@@ -12,10 +12,10 @@ use crate::check::{Problem, check};
 use crate::deserialize::{Misfit, MisfitKind, closest};
 use crate::node::{self, Node, Value};
 
-/// What is laid over a document when it is read.
+/// Changes that are applied to a document when it is read.
 #[derive(Debug, Clone, Default)]
 pub struct Changes<'a> {
-    /// Partial documents, laid over in this order.
+    /// Partial documents, applied in this order.
     pub overlays: Vec<&'a Path>,
     /// `field.inner=value`, each set after all overlays.
     pub sets: Vec<&'a str>,
@@ -28,15 +28,15 @@ pub fn read(path: &Path) -> Result<Document, StepError> {
     read_with(path, &Changes::default())
 }
 
-/// Reads a document, lays its profile, then the overlays, then the single fields over it, and
-/// checks the result as a whole.
+/// Reads a document, applies its profile, then the overlays, then the single fields, and checks the
+/// result as a whole.
 pub fn read_with(path: &Path, changes: &Changes<'_>) -> Result<Document, StepError> {
     let mut document = read_node(path)?;
     lay_over(&mut document, changed(changes)?)?;
     typed(&document)
 }
 
-/// Reads what is laid over a document, in its order.
+/// Reads the changes of a document, in their order.
 fn changed(changes: &Changes<'_>) -> Result<Vec<Node>, StepError> {
     let overlays = changes.overlays.iter().map(|overlay| read_node(overlay));
     let mut over: Vec<Node> = overlays.collect::<Result<_, _>>()?;
@@ -54,8 +54,9 @@ fn changed(changes: &Changes<'_>) -> Result<Vec<Node>, StepError> {
     Ok(over)
 }
 
-/// Lays the profile and the changes over a document. An overlay may have a part of its own for a
-/// profile, which comes after the rest of it: what it sets up may be what the profile takes out.
+/// Applies the profile and the changes to a document. An overlay may have its own part for a
+/// profile. This part is applied after the rest of the overlay, because the profile may remove what
+/// the overlay adds.
 fn lay_over(document: &mut Node, over: Vec<Node>) -> Result<(), StepError> {
     let profile = lay_profile(document, &over)?;
     for mut node in over {
@@ -70,7 +71,8 @@ fn lay_over(document: &mut Node, over: Vec<Node>) -> Result<(), StepError> {
     Ok(())
 }
 
-/// Reads a YAML file of another kind, with the errors of a document: file, line, column and field.
+/// Reads another kind of YAML file, with the same errors as for a document: file, line, column and
+/// field.
 pub fn read_as<T: DeserializeOwned>(path: &Path) -> Result<T, StepError> {
     let node = read_node(path)?;
     T::deserialize(&node).map_err(|misfit| misfit_error(&node, misfit))
@@ -116,12 +118,13 @@ pub fn parse(name: &str, text: &str) -> Result<Document, StepError> {
     typed(&document)
 }
 
-/// Writes a document so that [`read`] gives it back.
+/// Writes a document so that [`read`] returns the same document.
 pub fn write(path: &Path, document: &Document) -> Result<(), StepError> {
     artifact::write_file(path, to_yaml(document)?.as_bytes())
 }
 
-/// Returns a document's text, every default written out, so that [`parse`] gives it back.
+/// Returns a document's text, with all defaults written out, so that [`parse`] returns the same
+/// document.
 pub fn to_yaml(document: &Document) -> Result<String, StepError> {
     serde_saphyr::to_string(document)
         .map_err(|e| StepError::bug(format!("cannot write the document as YAML: {e}")))
@@ -150,8 +153,7 @@ fn parse_set(set: &str) -> Result<Node, StepError> {
     Ok(Node::nested(&path, leaf))
 }
 
-/// Lays the profile over the document that the last of document, overlays and fields names, and
-/// returns its name.
+/// Applies the profile that the last of document, overlays and fields names, and returns its name.
 fn lay_profile(document: &mut Node, over: &[Node]) -> Result<Option<String>, StepError> {
     let named = over.iter().rev().find_map(|node| node.get("profile")).or(document.get("profile"));
     let (name, place) = match named.cloned() {
@@ -192,8 +194,8 @@ pub fn place_of(path: &Path, field: &str) -> Option<(u64, u64)> {
     Some((place.line.try_into().ok()?, place.column.try_into().ok()?))
 }
 
-/// Returns everything that is wrong with a document, in the order in which it is found; nothing
-/// where [`read_with`] reads it.
+/// Returns all errors of a document, in the order in which they are found; empty if [`read_with`]
+/// succeeds.
 pub fn problems(path: &Path, changes: &Changes<'_>) -> Vec<StepError> {
     let read = || -> Result<Node, StepError> {
         let mut document = read_node(path)?;
@@ -220,8 +222,8 @@ pub fn problems_in(name: &str, text: &str) -> Vec<StepError> {
     }
 }
 
-/// Fields that are unknown, or not of their type, are taken out one after the other, so that what
-/// comes behind them is found too; a field that must be there ends the search.
+/// Unknown fields and fields of the wrong type are removed one after the other, so that later
+/// errors are found too; a missing required field ends the search.
 fn problems_of(mut node: Node) -> Vec<StepError> {
     let mut found = Vec::new();
     let mut removed: Vec<Vec<String>> = Vec::new();
@@ -253,7 +255,7 @@ fn problems_of(mut node: Node) -> Vec<StepError> {
 
 fn misfit_error(root: &Node, misfit: Misfit) -> StepError {
     let place = misfit.place.as_ref().unwrap_or(&root.place);
-    // The message names a field that is unknown or missing; the path says where.
+    // The message names the unknown or missing field; the path is that of its parent.
     let path = &misfit.path[..misfit.path.len() - usize::from(misfit.kind != MisfitKind::Value)];
     let field = if path.is_empty() { String::new() } else { format!("`{}`: ", path.join(".")) };
     let error = StepError::usage(format!("{place}: {field}{}", misfit.message));

@@ -1,4 +1,4 @@
-//! Where a secret is kept: a document names the place and never holds the secret.
+//! Where a secret is kept: a document names the place and never contains the secret.
 
 use std::path::PathBuf;
 
@@ -35,8 +35,8 @@ impl Secret {
         }
     }
 
-    /// Checks the place; `field` is where the document names it. The place is not repeated: it may be
-    /// the secret itself, put in the wrong field.
+    /// Checks the place; `field` is where the document names it. Errors do not repeat the place: it
+    /// may be the secret itself in the wrong field.
     pub(crate) fn check(&self, field: &str) -> Result<(), Problem> {
         match self {
             Self::File(file) => {
@@ -63,7 +63,7 @@ impl Secret {
 }
 
 impl<'de> Deserialize<'de> for Secret {
-    /// Says what is wrong without repeating what was found: it may be the secret itself.
+    /// Makes errors without repeating the found value: it may be the secret itself.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let found = serde_json::Value::deserialize(deserializer)?;
         let field = |name: &str| found.get(name).and_then(serde_json::Value::as_str);

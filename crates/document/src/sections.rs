@@ -1,7 +1,7 @@
 //! Which sections of the document a step reads: the part that its cache key depends on.
 //!
-//! A step is given the sections that it declares here, as a struct of its own: reading another one
-//! does not compile. The struct's fields are the key, so the two cannot differ.
+//! A step gets the sections that it declares here as a separate struct; reading another section
+//! does not compile. The cache key is computed from the struct's fields, so the two cannot differ.
 
 use std::path::Path;
 
@@ -24,8 +24,9 @@ use crate::sources::{SampleColumn, Source, patterns_of_present};
 
 type Map<T> = std::collections::BTreeMap<String, T>;
 
-/// Declares what each step reads: sections of the document, in brackets what is made of several,
-/// and after `beside` what only the words of a refusal depend on, which is not part of the key.
+/// Declares what each step reads: sections of the document, in brackets a value that is computed
+/// from several sections, and after `beside` a value that only affects error messages and is not
+/// part of the key.
 macro_rules! sections {
     ($($stage:ident $(($made:ident))? {
         $($section:ident: $section_type:ty,)*
@@ -36,11 +37,12 @@ macro_rules! sections {
             #[derive(Debug, Clone, PartialEq)]
             pub struct $stage {
                 $(
-                    /// The columns of the samples; of the sources, not the servers.
+                    /// The columns of the samples; computed from the sources, without their
+                    /// servers.
                     pub $made: Vec<SampleColumn>,
                 )?
                 $(
-                    /// How much data a training needs: for refusals, which no cache holds.
+                    /// How much data a training needs: for errors, which are not cached.
                     pub $beside: $beside_type,
                 )?
                 $(
@@ -73,7 +75,7 @@ macro_rules! sections {
             }
         )*
 
-        /// Returns the names of the sections a stage reads; `columns` is made of `sources`.
+        /// Returns the names of the sections a stage reads; `columns` is computed from `sources`.
         pub fn names(stage: Stage) -> &'static [&'static str] {
             match stage {
                 $(Stage::$stage => $stage::NAMES,)*
@@ -176,7 +178,7 @@ sections! {
     }
 }
 
-/// Gives the steps whose work depends on the task its settings.
+/// Implements access to the task's settings, for steps that depend on the task.
 macro_rules! by_task {
     ($($stage:ident,)*) => {
         $(impl $stage {
@@ -197,12 +199,12 @@ impl Select {
     }
 }
 
-/// Gives the steps that choose columns by patterns those which there are.
+/// Implements the filter of column patterns, for steps that choose columns by patterns.
 macro_rules! by_column {
     ($($stage:ident,)*) => {
         $(impl $stage {
-            /// Returns column patterns without those that mean only queries which the source does not
-            /// have: `present` are the columns, or the features of them, that there are.
+            /// Returns column patterns without those that match only queries without data:
+            /// `present` are the existing columns, or their features.
             pub fn patterns_of_present(&self, patterns: &[String], present: &[&str]) -> Vec<String> {
                 patterns_of_present(&self.columns, patterns, present)
             }
@@ -212,10 +214,10 @@ macro_rules! by_column {
 
 by_column! { Feature, Validate, }
 
-/// Returns the hash of the sections a stage reads; `train` reads only the model it is to fit, and
-/// `validate` only which kinds there are.
+/// Returns the hash of the sections a stage reads; `train` reads only the model that it fits, and
+/// `validate` only the kinds that are set.
 ///
-/// Two documents with the same hash are the same document to that stage.
+/// Documents with the same hash are equivalent for that stage.
 pub fn sha256(document: &Document, stage: Stage, model: Option<&str>) -> Result<String, StepError> {
     let bug =
         |e: serde_json::Error| StepError::bug(format!("cannot write the document as JSON: {e}"));

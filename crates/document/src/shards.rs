@@ -1,4 +1,4 @@
-//! Into how many parts the entities of a pipeline are divided.
+//! The section `shards`: the division of a pipeline's entities into parts.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,10 +14,11 @@ use crate::classify::Task;
 use crate::document::Document;
 use crate::sources::{PodLabel, Source};
 
-/// What stands for the selector of a shard in a query.
+/// Placeholder for the selector of a shard in a query.
 const SELECTOR: &str = "$shard";
 
-/// Entities that a shard is made for: `count: auto` makes so many shards that each has about as many.
+/// Intended number of entities of a shard: `count: auto` sets the number of shards so that each has
+/// about this many.
 const ENTITIES: usize = 250;
 
 /// Shards: parts of the entities, each with its own training, scoring, state and alerts, in
@@ -83,7 +84,7 @@ impl<'de> Deserialize<'de> for Count {
             }
 
             fn visit_u64<E: Error>(self, count: u64) -> Result<Count, E> {
-                // What no shard can have is found by the checks.
+                // The checks report an invalid number.
                 Ok(Count::Number(u32::try_from(count).unwrap_or(u32::MAX)))
             }
 
@@ -130,19 +131,19 @@ pub enum By {
 }
 
 impl By {
-    /// Says that it is the name.
+    /// Returns whether entities are divided by the hash of their name.
     pub fn is_hash(&self) -> bool {
         *self == Self::Hash
     }
 }
 
 impl Shards {
-    /// Says that a document need not write the section.
+    /// Returns whether the section has only defaults.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Returns how many there are; one where `count: auto` was not settled yet.
+    /// Returns the number of shards; one if `count: auto` is not resolved yet.
     pub fn number(&self) -> u32 {
         match self.count {
             Count::Auto => 1,
@@ -150,7 +151,7 @@ impl Shards {
         }
     }
 
-    /// Says that the pipeline has none: it is trained and scored as a whole.
+    /// Returns whether the pipeline has no shards: it is trained and scored as a whole.
     pub fn is_whole(&self) -> bool {
         self.number() <= 1
     }
@@ -163,13 +164,15 @@ impl Shards {
         Shard::all(self.number()).into_iter().map(Some).collect()
     }
 
-    /// Returns the label whose value says in which shard an entity is; nothing where its name does.
+    /// Returns the label whose value determines the shard of an entity; `None` if the entity's name
+    /// determines it.
     pub fn division(&self) -> Option<Division> {
         let label = self.label.clone().filter(|_| self.by == By::Label)?;
         Some(Division { label, values: self.values.clone() })
     }
 
-    /// Puts the selector of a shard, or without one that of all values, in place of `$shard` in a query.
+    /// Replaces `$shard` in a query by the selector of a shard, or without a shard by the selector
+    /// of all values.
     pub fn select(&self, query: &str, shard: Option<Shard>) -> String {
         let Some(division) = self.division().filter(|_| query.contains(SELECTOR)) else {
             return query.to_owned();
@@ -180,9 +183,10 @@ impl Shards {
         query.replace(SELECTOR, &format!("{}=~\"{}\"", division.label, values.join("|")))
     }
 
-    /// Returns how many shards so many entities need. The number of the live version stays as long as
-    /// its shards have between half and one and a half times the entities that a shard is made for: a
-    /// changed number begins all states anew. Where values are named, each shard has one.
+    /// Returns the number of shards for a number of entities. The number of the live version is
+    /// kept while its shards have between half and one and a half times the intended number of
+    /// entities, because another number resets all states. If the document lists values, there is
+    /// one shard for each value.
     pub fn fitting(&self, entities: usize, live: Option<u32>) -> u32 {
         let fits = |count: &u32| {
             let count = usize::try_from(*count).unwrap_or(1).max(1);
@@ -198,13 +202,13 @@ impl Shards {
     }
 }
 
-/// Writes a value as a regular expression in a string of `PromQL`: what means something else in either is
+/// Writes a value as a regular expression in a string of `PromQL`: special characters of both are
 /// escaped.
 fn escaped(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     for letter in value.chars() {
         if !letter.is_alphanumeric() && !"_-:/ ".contains(letter) {
-            // A backslash of the regular expression is two in the string.
+            // A backslash of the regular expression is written as two in the string.
             text.push_str("\\\\");
         }
         if letter == '"' || letter == '\\' {
@@ -215,8 +219,8 @@ fn escaped(value: &str) -> String {
     text
 }
 
-/// Lets every source that can give each row the value of a label do so, in place of its own label.
-/// Returns how many can.
+/// Makes every source that can add the value of a label to each row do so, in place of its own
+/// label. Returns the number of such sources.
 pub fn label_rows(sources: &mut BTreeMap<String, Source>, label: &str) -> usize {
     let sources = sources.values_mut();
     sources.filter_map(|source| set_label(source, label)).count()
@@ -238,7 +242,7 @@ fn set_label(source: &mut Source, label: &str) -> Option<()> {
     Some(())
 }
 
-/// Says whether a source gives its rows a label of another meaning.
+/// Returns whether a source adds a label of another meaning to its rows.
 fn is_labelled(source: &Source) -> bool {
     let table = source.table.as_ref();
     source.label.is_some()
@@ -247,7 +251,7 @@ fn is_labelled(source: &Source) -> bool {
         || source.features.as_ref().is_some_and(|group| group.labels)
 }
 
-/// Checks the number of shards, and that nothing is asked for that needs all entities at once.
+/// Checks the number of shards, and that no setting needs all entities at once.
 pub(crate) fn check(document: &Document) -> Result<(), Problem> {
     let shards = &document.shards;
     if let Count::Number(count) = shards.count {
@@ -283,7 +287,8 @@ pub(crate) fn check(document: &Document) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Checks that some source can give the label of `by: label`, and that no row has one already.
+/// Checks that at least one source can add the label of `by: label`, and that rows have no label
+/// yet.
 fn check_label(document: &Document) -> Result<(), Problem> {
     let Shards { by, label, values, .. } = &document.shards;
     let has_label = label.as_ref().is_some_and(|label| !label.trim().is_empty());
@@ -311,7 +316,8 @@ fn check_label(document: &Document) -> Result<(), Problem> {
     })
 }
 
-/// Checks that each shard has a value, where values are named, and that `$shard` has some to name.
+/// Checks that each shard has a value, if values are listed, and that `$shard` is used only with
+/// listed values.
 fn check_values(document: &Document) -> Result<(), Problem> {
     let values = &document.shards.values;
     let path = "shards.values";

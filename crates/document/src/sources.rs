@@ -1,7 +1,7 @@
-//! Where samples come from: named sources, each of one kind, and the columns they fill.
+//! The section `sources`: named sources of samples, each of one kind, and their columns.
 //!
-//! A kind says everything about itself in one file below: its settings, their checks, its secrets,
-//! the data it reads and the servers it talks to. Everything else asks `SourceKind`.
+//! Each kind is described in one file below: its settings, their checks, its secrets, its data and
+//! its servers. All other code uses `SourceKind`.
 
 mod columns;
 mod entity;
@@ -41,19 +41,19 @@ pub use recording::RecordingSource;
 pub use table::{DecimalMark, Encoding, TableSource, TimeFormat};
 pub use tetragon::{EventEntity, TetragonSource};
 
-/// What a kind of source says about itself, beside its checks, secrets, files and destinations.
+/// Properties of a kind of source, in addition to its checks, secrets, files and destinations.
 pub(crate) trait SourceKind: Extension {
     /// Returns whether its series have labels, one of which may be the row's label.
     fn takes_label(&self) -> bool {
         self.takes_queries()
     }
 
-    /// Returns whether the source answers the queries beside its settings.
+    /// Returns whether the source uses the section `queries`.
     fn takes_queries(&self) -> bool {
         false
     }
 
-    /// Returns whether its entities have labels, or columns, that text columns are made of.
+    /// Returns whether its entities have labels or columns from which text columns can be made.
     fn takes_texts(&self) -> bool {
         self.takes_queries()
     }
@@ -71,12 +71,12 @@ pub(crate) trait SourceKind: Extension {
         None
     }
 
-    /// Says that a range is read from what was recorded in the store.
+    /// Returns whether a range is read from samples that were recorded in the store.
     fn is_recorded(&self) -> bool {
         false
     }
 
-    /// Returns how old a row may be when it is joined, where the kind has a setting for it.
+    /// Returns how old a row may be when it is joined, if the kind has a setting for it.
     fn ttl(&self) -> Option<Span> {
         None
     }
@@ -140,7 +140,7 @@ macro_rules! kinds {
         }
 
         impl<'a> Kind<'a> {
-            /// Returns what the kind says about itself.
+            /// Returns the description of the kind.
             pub(crate) fn settings(self) -> &'a dyn SourceKind {
                 match self {
                     $(Self::$variant(settings) => settings,)*
@@ -328,8 +328,8 @@ fn check_source(name: &str, source: &Source, is_alone: bool) -> Result<(), Probl
     })
 }
 
-/// Returns column patterns without those that mean only queries which the source does not have:
-/// `present` are the columns, or the features of them, that there are.
+/// Returns column patterns without those that match only queries without data: `present` are the
+/// existing columns, or their features.
 pub(crate) fn patterns_of_present(
     columns: &[SampleColumn],
     patterns: &[String],
@@ -369,12 +369,12 @@ impl Document {
         kinds.any(|kind| kind.settings().has_other_columns())
     }
 
-    /// Returns whether some source has new samples all the time: a server, not a file.
+    /// Returns whether a source continuously has new samples: a server, not a file.
     pub fn is_live(&self) -> bool {
         self.sources.values().any(|source| source.data().is_none())
     }
 
-    /// Returns whether some source reads what was recorded in the store.
+    /// Returns whether a source reads samples that were recorded in the store.
     pub fn is_recorded(&self) -> bool {
         let mut kinds = self.sources.values().filter_map(Source::kind);
         kinds.any(|kind| kind.settings().is_recorded())

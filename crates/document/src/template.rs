@@ -1,11 +1,11 @@
-//! The words of messages: what a template may name, and how it is filled in.
+//! Templates of messages: their variables, and how they are rendered.
 
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
 
-/// What a template may name. Times are texts as messages show them, in the document's zone and in
-/// UTC; everything that can be absent is empty then.
+/// Variables of a template. Times are formatted as in messages, in the document's time zone and in
+/// UTC. Absent values are empty.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Context {
     /// The usual title.
@@ -20,11 +20,11 @@ pub struct Context {
     pub version: String,
     /// Whether it is worth waking someone.
     pub urgent: bool,
-    /// What began and what ended.
+    /// Alerts that started or ended.
     pub alerts: Vec<AlertContext>,
     /// How the training ended, in messages about trainings.
     pub training: String,
-    /// Why a training ended so, or why a channel cannot be reached.
+    /// Why a training ended in this way, or why a channel is unreachable.
     pub why: String,
     /// Links for all of it.
     pub links: Vec<LinkContext>,
@@ -33,7 +33,7 @@ pub struct Context {
 /// One alert in a template.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct AlertContext {
-    /// The entity; empty for the whole of what the pipeline watches.
+    /// The entity; empty for the whole pipeline.
     pub entity: String,
     /// `anomaly`, `no_data`, `drift`, `scoring_stopped` or `mismatch`.
     pub kind: String,
@@ -78,7 +78,7 @@ pub struct LinkContext {
 }
 
 impl Context {
-    /// Returns a context in which every list has one item, for trying a template out.
+    /// Returns a context in which every list has one item, for testing a template.
     fn example() -> Self {
         let cause = CauseContext::default();
         let alert = AlertContext {
@@ -90,7 +90,7 @@ impl Context {
     }
 }
 
-/// What is wrong with a template: a line, a column where it is known (both from 1), and a sentence.
+/// Error of a template: a line, a column if it is known (both from 1), and a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}{} of the template: {what}", column.map(|column| format!(", column {column}")).unwrap_or_default())]
 pub struct TemplateError {
@@ -102,7 +102,7 @@ pub struct TemplateError {
     pub what: String,
 }
 
-/// Fills a template in. A name that is not there is an error, not an empty text.
+/// Renders a template. An unknown variable is an error, not an empty text.
 pub fn render(template: &str, context: &Context) -> Result<String, TemplateError> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -117,9 +117,9 @@ pub fn render(template: &str, context: &Context) -> Result<String, TemplateError
     })
 }
 
-/// Says what is wrong with a template before there is a message.
+/// Checks a template before it is used for a message.
 pub(crate) fn check(template: &str) -> Result<(), TemplateError> {
-    // Branches that only one of the two takes are tried as well.
+    // Branches that only one of the two contexts takes are also tested.
     for context in [Context::example(), Context { urgent: true, ..Context::default() }] {
         render(template, &context)?;
     }

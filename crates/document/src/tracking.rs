@@ -1,4 +1,4 @@
-//! Where trainings are mirrored to, beside our own registry.
+//! The section `tracking`: systems to which trainings are mirrored, in addition to the registry.
 
 use std::path::PathBuf;
 
@@ -33,7 +33,7 @@ impl Tracking {
         *self == Self::default()
     }
 
-    /// Returns what is set.
+    /// Returns the extensions that are set.
     pub(crate) fn extensions_mut(&mut self) -> Vec<&mut dyn Extension> {
         let mut set: Vec<&mut dyn Extension> = Vec::new();
         set.extend(self.mlflow.as_mut().map(|it| it as &mut dyn Extension));

@@ -29,7 +29,8 @@ use url::Url;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HttpUrl(Url);
 
-/// Why a text is not the URL of an HTTP server. The text is not repeated: it may hold a password.
+/// Why a text is not the URL of an HTTP server. The text is not repeated, because it may contain a
+/// password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// It does not parse.
@@ -89,7 +90,7 @@ impl HttpUrl {
         host.trim_start_matches('[').trim_end_matches(']')
     }
 
-    /// Returns the TCP port: 80 or 443 where the URL has none.
+    /// Returns the TCP port; 80 or 443 if the URL has none.
     pub fn port(&self) -> u16 {
         self.0.port_or_known_default().unwrap_or(80)
     }

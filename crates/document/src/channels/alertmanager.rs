@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::{Problem, require};
 use crate::http::HttpSettings;
 
-/// Labels that each alert has anyway.
+/// Labels that each alert has by default.
 const OWN_LABELS: [&str; 5] = ["alertname", "pipeline", "entity", "kind", "severity"];
 
 /// An Alertmanager. Its `url` is the base, without `/api/v2`.

@@ -1,4 +1,4 @@
-//! The channel `email`: recipients behind an SMTP server.
+//! The channel `email`: recipients of an SMTP server.
 
 use std::path::PathBuf;
 

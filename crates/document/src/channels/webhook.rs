@@ -1,4 +1,4 @@
-//! The channel `webhook`: any HTTP server that takes messages as JSON.
+//! The channel `webhook`: any HTTP server that accepts messages as JSON.
 
 use contract::Span;
 use schemars::JsonSchema;

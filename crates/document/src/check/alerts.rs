@@ -1,4 +1,4 @@
-//! Whether the section `alerts` makes sense.
+//! Checks the section `alerts`.
 
 use contract::Span;
 
@@ -6,7 +6,7 @@ use super::{Problem, Problems, problem, require};
 use crate::alerts::{AlertKind, Alerts};
 use crate::{Document, template};
 
-/// What a link may name.
+/// Placeholders that a link may contain.
 const PLACEHOLDERS: [&str; 4] = ["pipeline", "entity", "from", "to"];
 
 pub(super) fn check(alerts: &Alerts, problems: &mut Problems) {
@@ -44,12 +44,12 @@ pub(super) fn check(alerts: &Alerts, problems: &mut Problems) {
     }
 }
 
-/// An alert is sent after scoring has stopped for this time.
+/// Checks the time after which an alert about stopped scoring is sent.
 pub(super) fn check_stalled(document: &Document) -> Result<(), Problem> {
     greater_than_zero(document.scoring.stalled_after, "scoring.stalled_after")
 }
 
-/// A training that drift starts needs the drift alert, which explains why it started.
+/// Checks that a training that drift starts has the drift alert, which explains why it started.
 pub(super) fn check_retrain(document: &Document) -> Result<(), Problem> {
     let Some(retrain) = &document.scoring.drift.retrain else { return Ok(()) };
     greater_than_zero(retrain.pause, "scoring.drift.retrain.pause")?;

@@ -104,7 +104,7 @@ fn check_models(classify: &Classify) -> Result<(), Problem> {
     })
 }
 
-/// Refuses columns that say who an entity is: a model that sees them learns names, not behaviour.
+/// Refuses columns that identify an entity: a model that uses them learns names, not behaviour.
 fn check_columns(document: &Document) -> Result<(), Problem> {
     let refuse = |path: &str, column: &str| {
         problem(path, format!("`{column}` identifies an entity and must not become a feature"))

@@ -12,7 +12,7 @@ use super::{Problem, is_name, problem, require, share};
 /// The sample columns that a document names.
 #[derive(Debug, Default)]
 pub(super) struct Known<'a> {
-    /// Whether samples may have others.
+    /// Whether samples may have other columns.
     has_others: bool,
     numbers: Vec<&'a str>,
     texts: Vec<&'a str>,

@@ -2,7 +2,8 @@
 
 use super::{Problem, require};
 
-/// A threshold that is passed so often is a rank among the maxima of the history: there must be one.
+/// Checks the rate of false alarms: the threshold is a rank among the maxima of the history, which
+/// must have enough maxima.
 pub(super) fn check_false_alarms(
     threshold: &contract::rules::FalseAlarmThreshold,
     step: contract::Span,

@@ -1,7 +1,7 @@
 //! A server and the settings of an extension in one mapping.
 //!
-//! `#[serde(flatten)]` would read this too, but it copies the values first and so loses their lines
-//! for errors. Here each value is read where it stands: the server's fields are taken out of the
+//! `#[serde(flatten)]` could read this too, but it copies the values first and loses their line
+//! numbers for errors. Here each value is read in place: the server's fields are taken out of the
 //! mapping while the extension's settings are read from it.
 
 use std::borrow::Cow;
@@ -23,29 +23,29 @@ use crate::deserialize::closest;
 use crate::secret::Secret;
 use crate::url::HttpUrl;
 
-/// An HTTP server with the settings of the extension that talks to it, side by side.
+/// An HTTP server and the settings of the extension that uses it, in one mapping.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Http<T> {
     /// The server.
     #[serde(flatten)]
     pub server: HttpServer,
-    /// What the extension needs beside it.
+    /// Settings of the extension.
     #[serde(flatten)]
     pub own: T,
 }
 
-/// Settings of an extension that talks to an HTTP server: what of the server has defaults.
+/// Settings of an extension that uses an HTTP server, with the server's defaults.
 pub trait HttpSettings {
     /// Name of the extension in a document, such as `telegram`.
     const NAME: &'static str;
-    /// URL, where there is a usual one.
+    /// Default URL, if there is one.
     const URL: Option<&'static str> = None;
     /// Deadline of one request.
     const TIMEOUT: Span;
     /// Number of retries.
     const RETRIES: u8;
 
-    /// Checks what types cannot say of the extension's own fields.
+    /// Checks rules on the extension's own fields that types do not enforce.
     fn check(&self) -> Result<(), Problem> {
         Ok(())
     }
@@ -55,12 +55,13 @@ pub trait HttpSettings {
         Vec::new()
     }
 
-    /// Returns the files among the extension's own fields, which must be there.
+    /// Returns the files among the extension's own fields, which must exist.
     fn files_mut(&mut self) -> Vec<&mut PathBuf> {
         Vec::new()
     }
 
-    /// Returns what its account must be allowed to do in a cluster: resource of the core API, and verb.
+    /// Returns the permissions that its account needs in a cluster: resource of the core API, and
+    /// verb.
     fn permissions(&self) -> Vec<(&'static str, &'static str)> {
         Vec::new()
     }
@@ -100,7 +101,7 @@ impl<'de, T: Deserialize<'de> + HttpSettings> Visitor<'de> for HttpVisitor<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Http<T>, A::Error> {
         let mut server = HttpServer {
-            // Stands for none until the field is read.
+            // Placeholder until the field is read.
             url: "http://none".parse().map_err(A::Error::custom)?,
             timeout: T::TIMEOUT,
             retries: T::RETRIES,
@@ -197,7 +198,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Rest<'_, A> {
     }
 }
 
-/// Whose field it is.
+/// Owner of a field.
 enum Owner<S, K> {
     /// A field of the server, by name; otherwise the seed is returned for the extension's next key.
     Server(String, S),

@@ -94,7 +94,7 @@ impl Ranges for Adaptive {
         ] {
             require(span > Span::ZERO, field, span, || "greater than 0s".to_owned())?;
         }
-        // A fitted model is read back within the same bounds.
+        // Reading a fitted model checks the same bounds.
         for (field, value) in [
             ("cap", self.cap),
             ("clip", self.clip),

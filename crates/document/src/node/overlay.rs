@@ -42,7 +42,7 @@ pub(super) fn overlay_items(items: &mut Vec<Node>, changes: &[(Key, Node)]) -> R
             laid.map_err(|misfit| misfit.inside(key.text.clone()))?;
         }
     }
-    // From the back, since all numbers mean the list as it was.
+    // Items are removed from the end, because all indexes refer to the original list.
     gone.into_iter().rev().for_each(|number| drop(items.remove(number)));
     Ok(())
 }

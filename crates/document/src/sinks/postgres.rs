@@ -62,7 +62,7 @@ impl Extension for PostgresSink {
         self.server.check("server")?;
         require(!self.schema.is_empty(), "schema", || "is empty".to_owned())?;
         let table = self.table.as_deref();
-        // Names of partitions and views begin with it.
+        // Names of partitions and views begin with the table's name.
         require(table.is_none_or(|it| (1..=40).contains(&it.len())), "table", || {
             "must have 1 to 40 bytes".to_owned()
         })?;

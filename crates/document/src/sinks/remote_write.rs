@@ -1,4 +1,4 @@
-//! The sink `remote_write`: a server that takes samples by the Prometheus remote-write protocol.
+//! The sink `remote_write`: a server that accepts samples by the Prometheus remote-write protocol.
 
 use contract::Span;
 use schemars::JsonSchema;

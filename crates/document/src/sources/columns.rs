@@ -1,4 +1,4 @@
-//! The columns that sources fill, and what they are called.
+//! The columns of sources, and their names.
 
 use std::collections::BTreeMap;
 
@@ -17,24 +17,24 @@ pub struct SampleColumn {
     pub formula: String,
     /// Whether the formula is a query that any Prometheus can answer.
     pub is_promql: bool,
-    /// Whether a server is asked for it, which may not have it.
+    /// Whether it comes from a query to a server, which may have no data for it.
     pub is_asked: bool,
     /// Whether a training must have it.
     pub is_required: bool,
-    /// What its values are.
+    /// Type of its values.
     #[serde(skip_serializing_if = "ColumnValues::are_numbers")]
     pub values: ColumnValues,
-    /// Label whose value is the entity, where several entities have the column.
+    /// Label whose value is the entity, if several entities have the column.
     pub entity: Option<String>,
 }
 
-/// What the values of a sample column are.
+/// Type of the values of a sample column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ColumnValues {
     /// Numbers.
     Numbers,
-    /// Numbers that stand for texts: they are equal or not, and say nothing else.
+    /// Numbers that encode texts: they can only be compared for equality.
     Texts,
 }
 
@@ -46,14 +46,14 @@ impl ColumnValues {
 }
 
 impl SampleColumn {
-    /// Returns whether its values stand for texts.
+    /// Returns whether its values encode texts.
     pub fn is_text(&self) -> bool {
         self.values == ColumnValues::Texts
     }
 }
 
-/// Returns the names that the columns of several sources have in the samples: their own, and
-/// `<source>_<column>` where two sources have a column of one name.
+/// Returns the names that the columns of several sources have in the samples: their own, or
+/// `<source>_<column>` if two sources have a column with the same name.
 pub fn column_names(sources: &[(&str, Vec<&str>)]) -> Vec<Vec<String>> {
     let mut sources_with: BTreeMap<&str, usize> = BTreeMap::new();
     for name in sources.iter().flat_map(|(_, columns)| columns) {
@@ -70,8 +70,8 @@ pub fn column_names(sources: &[(&str, Vec<&str>)]) -> Vec<Vec<String>> {
 }
 
 impl Source {
-    /// Returns the columns that the source fills, as far as the document names them, by their own
-    /// names; those of texts are the last ones.
+    /// Returns the columns that the source fills, if the document names them, by their own names;
+    /// text columns come last.
     pub fn columns(&self, rate_window: contract::Span) -> Vec<SampleColumn> {
         let kind = self.kind();
         let mut columns =
@@ -90,7 +90,7 @@ impl Source {
     }
 }
 
-/// Returns columns that a document names and the source has unchanged.
+/// Returns columns that the document names and that the source provides unchanged.
 pub(super) fn of_names(names: &[String], entity: Option<&String>) -> Vec<SampleColumn> {
     let of = |name: &String| SampleColumn {
         name: name.clone(),

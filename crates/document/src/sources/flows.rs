@@ -90,7 +90,7 @@ pub enum FlowRows {
     Flow,
 }
 
-/// A column that is made of flows: name, unit, and how it is computed.
+/// A column that is computed from flows: name, unit, and formula.
 pub type FlowColumn = (&'static str, &'static str, &'static str);
 
 /// Columns of `rows: source`: sums and shares over the flows of a source address in a window.
@@ -127,7 +127,7 @@ pub const SOURCE_COLUMNS: [FlowColumn; 22] = [
     ),
 ];
 
-/// Columns of one flow, of `rows: flow`; those of its source follow, with `source_` in front.
+/// Columns of one flow, of `rows: flow`; those of its source follow, with the prefix `source_`.
 pub const FLOW_COLUMNS: [FlowColumn; 20] = [
     ("bytes", "bytes", "bytes in both directions"),
     ("sent_bytes", "bytes", "bytes from the source"),
@@ -152,7 +152,7 @@ pub const FLOW_COLUMNS: [FlowColumn; 20] = [
 ];
 
 impl FlowSettings {
-    /// Returns whether nothing differs from the defaults.
+    /// Returns whether all settings have their defaults.
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -195,7 +195,7 @@ impl FlowSettings {
         self.column_names().into_iter().map(of).collect()
     }
 
-    /// Checks the settings; `path` is where they stand.
+    /// Checks the settings; `path` is their field in the document.
     pub(super) fn check(&self, path: &str) -> Result<(), Problem> {
         for (name, blocks) in [("cluster", &self.cluster), ("services", &self.services)] {
             for (index, block) in blocks.iter().enumerate() {

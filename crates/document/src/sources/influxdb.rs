@@ -140,7 +140,7 @@ impl InfluxdbColumn {
     }
 }
 
-/// Checks a name that is used in a query: it is quoted there, and must be one line.
+/// Checks a name that is used in a query: the query quotes it, so it must be a single line.
 fn check_identifier(name: &str, path: &str) -> Result<(), Problem> {
     require(!name.trim().is_empty(), path, || "is empty".to_owned())?;
     require(!name.chars().any(char::is_control), path, || {

@@ -222,7 +222,7 @@ impl Extension for TableSource {
 
     fn check(&self) -> Result<(), Problem> {
         let delimiter = self.delimiter.replace("\\t", "\t");
-        // A quote holds a text together, and a line end separates rows.
+        // Quotes delimit texts, and line ends separate rows, so neither can be the delimiter.
         let is_taken = ["\"", "\n", "\r"].contains(&delimiter.as_str());
         let is_one = delimiter.len() == 1 && !is_taken;
         require(is_one || delimiter == "auto", "delimiter", || {

@@ -112,7 +112,7 @@ impl TetragonSource {
         ("unique_destination_count", "destinations"),
         ("mining_port_count", "events"),
     ];
-    /// Columns after them.
+    /// Columns after those of the named events.
     const LAST: [(&'static str, &'static str); 3] = [
         ("event_other_count", "events"),
         ("dropped_event_count", "events"),

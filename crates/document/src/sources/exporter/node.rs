@@ -7,7 +7,8 @@ use super::{Combine, ExporterMetric};
 /// Network devices that carry traffic of the node itself.
 const DEVICES: &[&str] =
     &["*", "!lo", "!veth*", "!cali*", "!cni*", "!docker*", "!flannel*", "!lxc*", "!virbr*"];
-/// Whole disks and their like; partitions and RAM disks would count the same bytes again or none.
+/// Whole disks and their like; partitions would count the same bytes again, and RAM disks are not
+/// disks.
 const DISKS: &[&str] = &["*", "!loop*", "!ram*", "!dm-*", "!md*", "!sr*"];
 /// File systems on disks.
 const FILE_SYSTEMS: &[&str] = &["ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs"];

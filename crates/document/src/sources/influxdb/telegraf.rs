@@ -1,12 +1,12 @@
-//! What Telegraf's inputs `kubernetes` and `docker` write of a pod, and an `influxdb` source reads by
-//! default.
+//! Default columns of an `influxdb` source: metrics of pods from Telegraf's inputs `kubernetes` and
+//! `docker`.
 
 use super::InfluxdbColumn;
 
 const CONTAINER: &str = "kubernetes_pod_container";
 const VOLUME: &str = "kubernetes_pod_volume";
 const NETWORK: &str = "kubernetes_pod_network";
-/// Written on nodes with Docker alone: with containerd there are no such series.
+/// Only nodes with Docker have this measurement; nodes with containerd do not.
 const DISK: &str = "docker_container_blkio";
 
 /// Returns the columns.
@@ -34,7 +34,7 @@ pub(super) fn columns() -> Vec<InfluxdbColumn> {
     let memory =
         plain("memory_usage_bytes", "bytes", CONTAINER, "memory_usage_bytes", "container_name");
     vec![
-        // A container that runs uses memory: 0 means that the kubelet did not say.
+        // A running container uses memory, so 0 means that the kubelet has no value.
         InfluxdbColumn { zero_is_gap: true, required: true, ..memory },
         plain(
             "cpu_usage_nanocores",
