@@ -1,8 +1,8 @@
-//! Requests that wait at the same time, scored in one call of each model.
+//! Batches: requests that wait at the same time are scored in one call of each model.
 //!
-//! A worker takes the request that has waited longest and those behind it that are there already,
-//! up to a number of rows; where no worker is free, requests gather meanwhile. Each request gets
-//! bit for bit the same result as alone: [`models::Bundle::score_apart`].
+//! A worker takes the request that has waited longest and the requests queued after it, up to a
+//! number of rows. While no worker is free, requests are queued. Each request gets bit for bit the
+//! same result as if it were scored alone: [`models::Bundle::score_apart`].
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 
 type Scores = Result<Vec<EntityScore>, StepError>;
 
-/// Where requests wait for a worker.
+/// Queue of requests, and its workers.
 #[derive(Debug, Clone)]
 pub struct Batches {
     queue: SyncSender<Waiting>,
@@ -31,19 +31,19 @@ pub struct Batches {
 struct Waiting {
     served: Arc<Served>,
     rows: Arc<FeatureTable>,
-    /// Closed once the client is gone.
+    /// Closed once the client has disconnected.
     answer: oneshot::Sender<Scores>,
 }
 
-/// What workers take batches from, one at a time.
+/// Queue from which workers take batches, one worker at a time.
 #[derive(Debug)]
 struct Queue {
     requests: Receiver<Waiting>,
-    /// A request that did not fit into the batch before.
+    /// A request that did not fit into the previous batch.
     kept: Option<Waiting>,
 }
 
-/// How large a batch may be, and how long it may gather.
+/// Most rows of a batch, and the longest wait for more requests.
 #[derive(Debug, Clone, Copy)]
 struct Most {
     rows: usize,
@@ -54,7 +54,7 @@ impl Batches {
     /// Starts a worker for each thread of the flags; `None` if the flags ask for no batches. The
     /// workers end with the last clone of the returned value.
     ///
-    /// Errors: usage (2) for a delay that no request would survive.
+    /// Errors: usage (2) for a delay that is not shorter than the timeout of requests.
     pub fn start(args: &ServeArgs, metrics: &Arc<Metrics>) -> Result<Option<Self>, StepError> {
         let options = &args.options;
         let (delay, timeout) = (options.batch_delay.to_std(), options.timeout.to_std());
@@ -83,7 +83,7 @@ impl Batches {
         Ok(Some(Self { queue, max_rows: rows }))
     }
 
-    /// Returns whether a request of so many rows fits into a batch.
+    /// Returns whether a request with this number of rows fits into a batch.
     pub fn takes(&self, rows: usize) -> bool {
         rows <= self.max_rows
     }
@@ -104,8 +104,8 @@ impl Batches {
     }
 }
 
-/// Waits for a request and returns it with those behind it that are for the same version and fit;
-/// nothing once the server has ended.
+/// Waits for a request and returns it with the queued requests for the same version that fit;
+/// `None` once the server has ended.
 fn next(queue: &Mutex<Queue>, most: Most) -> Option<Vec<Waiting>> {
     let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
     let first = match queue.kept.take() {
@@ -142,7 +142,7 @@ fn answer(mut batch: Vec<Waiting>, metrics: &Metrics) {
     metrics.batched(tables.len(), tables.iter().map(|rows| rows.rows()).sum());
     let scores = served.judge_apart(&tables);
     for (request, scores) in batch.into_iter().zip(scores) {
-        // A client that is gone needs no answer.
+        // A client that has disconnected needs no answer.
         drop(request.answer.send(scores));
     }
 }

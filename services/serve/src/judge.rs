@@ -1,4 +1,4 @@
-//! Judging the rows of a request within the limits, and giving them to the shadow version as well.
+//! Scores the rows of a request within the limits, also with the shadow version.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,25 +18,26 @@ use crate::protocol::ProtocolError;
 /// continue.
 const MANY_ROWS: usize = 64;
 
-/// What judges requests.
+/// Scores requests.
 #[derive(Debug, Clone)]
 pub struct Judge {
     /// The versions that answer.
     pub live: Arc<Live>,
-    /// What is counted.
+    /// Counters.
     pub metrics: Arc<Metrics>,
-    /// Who may ask, and how much at once.
+    /// Authentication, and the limit of requests in flight.
     pub limits: Limits,
-    /// Time after which a request is refused.
+    /// Timeout of a request.
     pub timeout: Duration,
-    /// Where requests gather; nothing where each is judged by itself.
+    /// The batches; `None` if each request is scored by itself.
     pub batches: Option<Batches>,
 }
 
 impl Judge {
-    /// Judges rows within the limits, and gives them to the shadow version as well.
+    /// Scores rows within the limits, also with the shadow version.
     ///
-    /// Errors: 503 above the requests in flight, 504 for rows that take too long, and the model's own.
+    /// Errors: 503 above the limit of requests in flight, 504 after the timeout, and those of the
+    /// model.
     pub async fn judge(
         &self,
         served: &Arc<Served>,
@@ -51,7 +52,8 @@ impl Judge {
         Ok(scores)
     }
 
-    /// Returns what the version says of the rows: in a batch, here, or on a thread of their own.
+    /// Returns the version's scores of the rows, computed in a batch, on this thread, or on a
+    /// separate thread.
     async fn scores(
         &self,
         served: &Arc<Served>,
@@ -100,7 +102,8 @@ fn is_alarm(score: &EntityScore) -> bool {
     score.verdict == Verdict::Anomalous || score.is_mismatch()
 }
 
-/// Returns what two versions may say otherwise of a row: whether it is an alarm, and the class.
+/// Returns the parts of a score on which two versions may disagree: whether it is an alarm, and the
+/// class.
 fn said(score: &EntityScore) -> (bool, Option<String>) {
     (is_alarm(score), score.class.as_ref().map(|class| class.name().to_owned()))
 }

@@ -1,18 +1,19 @@
-//! `serve`: the live bundle of a pipeline behind the Open Inference Protocol (version 2, REST), with
-//! `:predict` of version 1 beside it.
+//! `serve`: the live bundle of a pipeline behind the Open Inference Protocol (version 2, REST), and
+//! `:predict` of version 1.
 //!
 //! The endpoint is a pure function of the live bundle and the request: a stateful detector starts
-//! every request from the state that training left, and rows of a request are judged in the order
-//! of their times. Scoring on the clock, with state, is the step `score`.
+//! every request from its state after training, and the rows of a request are scored in the order
+//! of their times. The step `score` does scheduled scoring with state.
 //!
-//! - [`args`] are the flags; [`live`] keeps the bundle that the alias points at and replaces it
-//!   without dropping a request;
-//! - [`model`] is what judges rows, of either task;
+//! - [`args`] are the flags; [`live`] contains the bundle at which the alias points, and replaces
+//!   it without dropping a request;
+//! - [`model`] scores rows, for both tasks;
 //! - [`protocol`] is the protocol's JSON, [`tensor`] its tensors, in JSON and binary;
 //! - [`predict`] turns tensors into rows, and verdicts into tensors;
 //! - [`judge`] scores the rows of a request, [`batches`] those of several requests at once;
-//! - [`routes`] are the paths, [`limits`] who may ask and how much at once, [`listen`] is TCP and
-//!   TLS, [`metrics`] what Prometheus scrapes, [`replay`] the page that replays labelled rows.
+//! - [`routes`] are the paths, [`limits`] authentication and the limit of requests in flight,
+//!   [`listen`] is TCP and TLS, [`metrics`] the metrics for Prometheus, [`replay`] the page that
+//!   replays labelled rows.
 
 pub mod args;
 pub mod batches;
@@ -43,15 +44,15 @@ use metrics::Metrics;
 use replay::Replay;
 use routes::App;
 
-/// Time that requests in flight get after the stop.
+/// Time in which requests in flight must finish after the stop.
 const GRACE: Duration = Duration::from_millis(1500);
 
 /// Serves until SIGINT or SIGTERM, then finishes the requests in flight within 1.5 seconds.
 ///
 /// `ready` is called with the address once connections are accepted.
 ///
-/// Errors: usage (2) for flags, files and an address that cannot be used; unavailable (4) for a
-/// store that cannot be reached at the start.
+/// Errors: usage (2) for invalid flags, files or addresses; unavailable (4) for a store that cannot
+/// be reached at the start.
 pub fn run(args: &ServeArgs, ready: impl FnOnce(std::net::SocketAddr)) -> Result<(), StepError> {
     let failed = |error: std::io::Error| {
         StepError::unavailable(format!("cannot start the server: {error}")).hint(SYSTEM_HINT)
@@ -79,7 +80,7 @@ pub fn run(args: &ServeArgs, ready: impl FnOnce(std::net::SocketAddr)) -> Result
         serve(listener, app, replay, stop).await
     });
     live.close();
-    // A blocking computation that is still running may not hold the stop up.
+    // A blocking computation that is still running must not delay the stop.
     runtime.shutdown_timeout(Duration::from_millis(200));
     served
 }

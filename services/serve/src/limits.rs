@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::args::ServeArgs;
 use crate::protocol::ProtocolError;
 
-/// The bearer token, and places for requests in flight.
+/// The bearer token, and the permits for requests in flight.
 #[derive(Debug, Clone)]
 pub struct Limits {
     token: Option<Arc<str>>,
@@ -51,7 +51,7 @@ impl Limits {
         ))
     }
 
-    /// Takes a place for a request.
+    /// Acquires a permit for a request.
     pub fn enter(&self) -> Result<OwnedSemaphorePermit, ProtocolError> {
         Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| Self::full())
     }
@@ -62,7 +62,7 @@ impl Limits {
     }
 }
 
-/// Compares in a time that depends on the lengths alone.
+/// Compares texts in a time that depends only on their lengths.
 fn is_same(a: &str, b: &str) -> bool {
     let differences = a.bytes().zip(b.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
     a.len() == b.len() && differences == 0

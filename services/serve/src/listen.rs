@@ -21,7 +21,7 @@ use crate::args::ServeArgs;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Pause after a failed accept, such as one for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Connections whose handshake is done and that wait to be served.
+/// Most connections that wait to be served after their handshake.
 const WAITING: usize = 64;
 
 /// Accepted connections, with or without TLS.
@@ -32,7 +32,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on the address of the flags; handshakes happen beside each other.
+    /// Listens on the address of the flags; handshakes run concurrently.
     pub async fn bind(args: &ServeArgs) -> Result<Self, StepError> {
         let tls = acceptor(args)?;
         let failed = |error: std::io::Error| {
@@ -59,7 +59,7 @@ impl axum::serve::Listener for Listener {
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         match self.connections.recv().await {
             Some(accepted) => accepted,
-            // The sender lives as long as the runtime.
+            // The sender exists as long as the runtime.
             None => std::future::pending().await,
         }
     }
@@ -130,7 +130,7 @@ fn acceptor(args: &ServeArgs) -> Result<Option<TlsAcceptor>, StepError> {
 /// A connection.
 #[derive(Debug)]
 pub enum Connection {
-    /// In the clear.
+    /// Without TLS.
     Plain(TcpStream),
     /// Over TLS.
     Tls(Box<TlsStream<TcpStream>>),

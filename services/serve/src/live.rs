@@ -1,4 +1,4 @@
-//! The bundle that an alias points at, replaced while requests go on.
+//! The bundle at which an alias points; it is replaced while requests continue.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -11,12 +11,12 @@ use crate::args::ServeArgs;
 use crate::metrics::Metrics;
 use crate::model::Model;
 
-/// A version that answers.
+/// A version that is served.
 #[derive(Debug)]
 pub struct Served {
-    /// The model of each shard, in their order; of a pipeline without shards the only one.
+    /// The model of each shard, in their order; for a pipeline without shards, its only model.
     pub parts: Vec<(Option<Shard>, Model)>,
-    /// What all parts have in common, and the members of the first.
+    /// The common manifest of all parts, with the members of the first.
     pub manifest: BundleManifest,
     /// Its version.
     pub version: String,
@@ -27,8 +27,8 @@ pub struct Served {
 impl Served {
     /// Fetches a version.
     ///
-    /// Errors: those of the registry, and refused (3) for shards with different features: a request
-    /// has one set of them.
+    /// Errors: those of the registry, and refused (3) for shards with different features, because a
+    /// request has one set of features.
     fn load(registry: &Registry<'_>, version: String) -> Result<Self, StepError> {
         if let Some(Division { label, .. }) = registry.manifest(&version)?.division {
             return Err(StepError::refused(format!(
@@ -57,7 +57,7 @@ impl Served {
     }
 }
 
-/// The versions that answer now.
+/// The current versions.
 #[derive(Debug)]
 pub struct Live {
     current: RwLock<Option<Arc<Served>>>,
@@ -69,8 +69,8 @@ impl Live {
     /// Opens the store, loads the versions of the aliases, and checks for changes on a separate
     /// thread.
     ///
-    /// Errors: usage (2) for a store's URL, unavailable (4) where the store cannot be read now. An
-    /// alias that does not exist yet is fine: the server is not ready until it does.
+    /// Errors: usage (2) for a store's URL, unavailable (4) if the store cannot be read. An alias
+    /// that does not exist yet is not an error: the server is not ready until it exists.
     pub fn open(args: &ServeArgs, metrics: Arc<Metrics>) -> Result<Arc<Self>, StepError> {
         let store = store::open(&args.store)?;
         let live = Arc::new(Self {
@@ -91,23 +91,23 @@ impl Live {
         Ok(live)
     }
 
-    /// Returns the version that answers.
+    /// Returns the live version.
     pub fn current(&self) -> Option<Arc<Served>> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the version that scores without answering.
+    /// Returns the shadow version, whose scores are not returned.
     pub fn shadow(&self) -> Option<Arc<Served>> {
         self.shadow.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Ends the thread that looks for new versions.
+    /// Ends the thread that checks for new versions.
     pub fn close(&self) {
         *self.closed.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.closed.1.notify_all();
     }
 
-    /// Waits, and says whether it was closed meanwhile.
+    /// Waits, and returns whether it was closed in the meantime.
     fn wait(&self, duration: Duration) -> bool {
         let closed = self.closed.0.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.closed.1.wait_timeout_while(closed, duration, |closed| !*closed);
@@ -123,7 +123,7 @@ impl Live {
     }
 }
 
-/// Loads the version an alias points at, unless it is loaded already.
+/// Loads the version at which an alias points, unless it is loaded already.
 fn replace(
     slot: &RwLock<Option<Arc<Served>>>,
     store: &dyn ObjectStore,

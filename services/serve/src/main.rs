@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     match serve::run(&args, |_| ()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nothing is left to do where standard error is closed.
+            // The error cannot be printed if standard error is closed.
             drop(writeln!(std::io::stderr(), "error: {error}"));
             ExitCode::from(error.kind.exit_code())
         }

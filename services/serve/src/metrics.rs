@@ -1,4 +1,4 @@
-//! What Prometheus scrapes at `/metrics`.
+//! The metrics at `/metrics`, for Prometheus.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -42,19 +42,19 @@ impl Metrics {
         self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
-    /// Counts judged rows.
+    /// Counts scored rows.
     pub fn judged(&self, rows: usize, alarms: usize) {
         self.rows.fetch_add(rows as u64, Ordering::Relaxed);
         self.alarms.fetch_add(alarms as u64, Ordering::Relaxed);
     }
 
-    /// Counts rows that the shadow version judged, and those it judged otherwise.
+    /// Counts rows that the shadow version scored, and those on which it disagreed.
     pub fn shadowed(&self, rows: usize, disagreements: usize) {
         self.shadow_rows.fetch_add(rows as u64, Ordering::Relaxed);
         self.shadow_disagreements.fetch_add(disagreements as u64, Ordering::Relaxed);
     }
 
-    /// Counts a look at the alias that failed.
+    /// Counts a failed check of the alias.
     pub fn failed_reload(&self) {
         self.failed_reloads.fetch_add(1, Ordering::Relaxed);
     }
@@ -66,7 +66,7 @@ impl Metrics {
         self.batched_rows.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
-    /// Writes all of it in Prometheus' text format.
+    /// Writes all metrics in Prometheus' text format.
     pub fn text(&self, version: Option<&str>) -> String {
         let mut text = String::new();
         // Writing to a text cannot fail.

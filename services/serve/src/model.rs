@@ -1,4 +1,4 @@
-//! The model of a version: that of a pipeline of `task: anomaly`, or of `task: classify`.
+//! The model of a version: for a pipeline of `task: anomaly` or `task: classify`.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +10,15 @@ use models::bundle::manifest_of;
 use models::classify::ClassBundle;
 use models::{Bundle, ScoreOptions, ScoreState};
 
-/// How rows are judged.
+/// Options for scoring rows.
 const OPTIONS: ScoreOptions = ScoreOptions { min_completeness: 0.5, threads: 1 };
 
-/// What judges rows.
+/// A model that scores rows.
 #[derive(Debug)]
 pub enum Model {
-    /// Says whether a row is anomalous.
+    /// Detects anomalous rows.
     Anomaly(Box<Bundle>),
-    /// Says of which class an entity is.
+    /// Predicts the class of entities.
     Classify(Box<ClassBundle>),
 }
 
@@ -41,7 +41,7 @@ impl Model {
         }
     }
 
-    /// Judges rows, from the state that training left.
+    /// Scores rows, starting from the state after training.
     pub fn judge(&self, rows: &FeatureTable) -> Result<Vec<EntityScore>, StepError> {
         match self {
             Self::Anomaly(bundle) => bundle.score(rows, &mut ScoreState::default(), OPTIONS),
@@ -49,14 +49,15 @@ impl Model {
         }
     }
 
-    /// Judges the rows of several requests as [`Model::judge`] judges those of each, in one call.
+    /// Scores the rows of several requests in one call, with the same results as [`Model::judge`]
+    /// for each.
     pub fn judge_apart(
         &self,
         requests: &[&FeatureTable],
     ) -> Vec<Result<Vec<EntityScore>, StepError>> {
         match self {
             Self::Anomaly(bundle) => bundle.score_apart(requests, OPTIONS),
-            // Rows of a class model share no work.
+            // A batch does not save work for a class model.
             Self::Classify(_) => requests.iter().map(|rows| self.judge(rows)).collect(),
         }
     }

@@ -1,4 +1,4 @@
-//! Tensors to rows, and verdicts to tensors.
+//! Converts tensors to rows, and verdicts to tensors.
 
 use axum::http::StatusCode;
 use contract::bundle::BundleManifest;
@@ -18,7 +18,8 @@ pub const FEATURES: &str = "features";
 pub const TIME: &str = "time";
 /// Optional input: entity of each row, `[rows]`.
 pub const ENTITY: &str = "entity";
-/// Optional input of `task: classify`: what each row's entity declares, such as its image, `[rows]`.
+/// Optional input of `task: classify`: the declared class of each row's entity, such as its image,
+/// `[rows]`.
 pub const DECLARED: &str = "declared";
 
 /// A named output.
@@ -28,7 +29,7 @@ pub struct Output {
     pub name: String,
     /// Its data type.
     pub datatype: &'static str,
-    /// One element a row.
+    /// One element for each row.
     pub data: Flat,
 }
 
@@ -60,9 +61,10 @@ impl Served {
             .collect()
     }
 
-    /// Makes rows of a request's tensors; `binary` holds the data that is not in the JSON.
+    /// Makes rows from a request's tensors; `binary` contains the data that is not in the JSON.
     ///
-    /// Without `time`, rows are `step` apart in their order; without `entity` they are of one.
+    /// Without `time`, the rows are `step` apart in their order; without `entity`, they belong to
+    /// one entity.
     pub fn rows(
         &self,
         request: &InferRequest,
@@ -162,7 +164,8 @@ impl Served {
         Ok(FeatureTable { contract: contract.clone(), table, warm_up, labels })
     }
 
-    /// Judges rows, from the state that training left; each with the model of its entity's shard.
+    /// Scores rows, starting from the state after training, each with the model of its entity's
+    /// shard.
     pub fn judge(&self, rows: &FeatureTable) -> Result<Vec<EntityScore>, StepError> {
         let mut judged: Vec<(usize, EntityScore)> = Vec::with_capacity(rows.rows());
         for (shard, model) in &self.parts {
@@ -180,7 +183,8 @@ impl Served {
         Ok(judged.into_iter().map(|(_, score)| score).collect())
     }
 
-    /// Judges the rows of several requests as [`Served::judge`] judges those of each, in one call.
+    /// Scores the rows of several requests in one call, with the same results as [`Served::judge`]
+    /// for each.
     pub fn judge_apart(
         &self,
         requests: &[&FeatureTable],
@@ -201,7 +205,7 @@ impl Served {
     }
 }
 
-/// What a request says of each row besides its features.
+/// The inputs of each row besides its features.
 #[derive(Debug)]
 struct Keys {
     times: Option<Vec<f64>>,
@@ -263,7 +267,7 @@ fn classes(scores: &[EntityScore]) -> Vec<Output> {
     ]
 }
 
-/// Returns the combined score, or the sum of the votes where the bundle combines by votes.
+/// Returns the combined score, or the sum of the votes if the bundle combines models by votes.
 fn score_of(score: &EntityScore) -> f64 {
     match (score.verdict, score.combined) {
         (Verdict::NoData, _) => f64::NAN,

@@ -17,7 +17,7 @@ pub const JSON_LENGTH_HEADER: &str = "inference-header-content-length";
 /// A request.
 #[derive(Debug, Clone, Deserialize)]
 pub struct InferRequest {
-    /// Comes back in the reply.
+    /// Returned in the reply.
     #[serde(default)]
     pub id: Option<String>,
     /// `binary_data_output`, `feature_contract`.
@@ -25,7 +25,7 @@ pub struct InferRequest {
     pub parameters: Map<String, Value>,
     /// The tensors.
     pub inputs: Vec<InputTensor>,
-    /// The outputs that are asked for; all without it.
+    /// The requested outputs; absent for all outputs.
     #[serde(default)]
     pub outputs: Option<Vec<RequestedOutput>>,
 }
@@ -47,7 +47,7 @@ pub struct InputTensor {
     pub data: Option<Flat>,
 }
 
-/// An output that is asked for.
+/// A requested output.
 #[derive(Debug, Clone, Deserialize)]
 pub struct RequestedOutput {
     /// Its name.
@@ -64,7 +64,7 @@ pub struct InferResponse {
     pub model_name: String,
     /// Version that answered.
     pub model_version: String,
-    /// The request's.
+    /// The id of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The tensors.
@@ -99,7 +99,7 @@ pub struct TensorMetadata {
     pub shape: Vec<i64>,
 }
 
-/// An error as the protocol writes it: a status and `{"error": "..."}`.
+/// An error in the format of the protocol: a status and `{"error": "..."}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProtocolError {
     /// HTTP status.
@@ -109,7 +109,7 @@ pub struct ProtocolError {
 }
 
 impl ProtocolError {
-    /// Makes the error for a request that is wrong.
+    /// Makes the error for an invalid request.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, message: message.into() }
     }

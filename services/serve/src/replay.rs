@@ -1,9 +1,9 @@
-//! The replay page: rows of a labelled table, sent one after another, judged by the running endpoint
-//! in front of the viewer's eyes.
+//! The replay page: rows of a labelled table, sent one after another, and scored live by the
+//! running endpoint.
 //!
-//! The rows come as server-sent events; the page itself posts each one to the endpoint, so that its
-//! counts and times are those of a client of the endpoint. A lost connection resumes after the last
-//! row that arrived.
+//! The rows are sent as server-sent events. The page itself posts each row to the endpoint, so its
+//! counts and times are those of a client. A lost connection resumes after the last row that
+//! arrived.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use serde_json::json;
 use crate::args::ServeArgs;
 use crate::protocol::ProtocolError;
 
-/// The page, without anything from elsewhere.
+/// The page, without external resources.
 const PAGE: &str = include_str!("replay.html");
 /// Fastest replay.
 const MOST_PER_SECOND: f64 = 200.0;
@@ -40,7 +40,7 @@ pub struct Replay {
     order: Vec<usize>,
 }
 
-/// A row as the page gets it.
+/// A row in the form for the page.
 #[derive(Debug, Serialize)]
 struct Row<'a> {
     number: usize,
@@ -118,7 +118,7 @@ impl Replay {
 
     fn event(&self, number: usize) -> Option<Event> {
         let row = self.row(number)?;
-        // A row of numbers and texts is always JSON.
+        // A row of numbers and texts can always be serialized as JSON.
         Event::default().event("row").id(number.to_string()).json_data(row).ok()
     }
 }
@@ -143,7 +143,7 @@ async fn about(State(replay): State<Arc<Replay>>) -> Response {
     .into_response()
 }
 
-/// Where a replay starts, how fast it is, and after how many rows it ends.
+/// The start, the speed and the number of rows of a replay.
 #[derive(Debug, Deserialize)]
 struct Range {
     #[serde(default)]
@@ -163,7 +163,7 @@ async fn events(
             "`rate` must be above 0 and at most {MOST_PER_SECOND} rows per second"
         )));
     }
-    // A browser that connects again says which row it had last.
+    // A browser that reconnects sends the number of its last row.
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse::<usize>().ok());
     let from = last.map_or(range.from, |last| last + 1);
     let end = range.count.map_or(replay.order.len(), |count| from.saturating_add(count));
@@ -178,7 +178,8 @@ async fn events(
         let event = replay.event(number)?;
         Some((Ok(event), (replay, number + 1)))
     });
-    // The browser would connect again after the last row: `end` tells the page to close.
+    // The browser would reconnect after the last row: the event `end` makes the page close the
+    // connection.
     let ended = stream::once(async { Ok(Event::default().event("end").data("end")) });
     let all = futures_util::StreamExt::chain(rows, ended);
     Ok(Sse::new(all).keep_alive(KeepAlive::default()))

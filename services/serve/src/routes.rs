@@ -24,7 +24,7 @@ use crate::protocol::{
 };
 use crate::tensor;
 
-/// What every handler sees.
+/// Shared state of the handlers.
 #[derive(Debug, Clone)]
 pub struct App {
     pipeline: Arc<str>,
@@ -35,7 +35,7 @@ pub struct App {
 }
 
 impl App {
-    /// Puts the parts together.
+    /// Makes the shared state.
     pub fn new(args: &ServeArgs, judge: Judge) -> Self {
         Self {
             pipeline: args.pipeline.as_str().into(),
@@ -46,7 +46,7 @@ impl App {
         }
     }
 
-    /// Answers that the server is not ready from now on, so that no new traffic is sent to it.
+    /// Makes the server report that it is not ready, so that it gets no new traffic.
     pub fn drain(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
     }
@@ -77,7 +77,7 @@ impl App {
             .with_state(self)
     }
 
-    /// Returns the version that a path names.
+    /// Returns the version in a path.
     fn served(&self, named: &Named) -> Result<Arc<Served>, ProtocolError> {
         let missing = |message: String| ProtocolError::new(StatusCode::NOT_FOUND, message);
         if named.model != *self.pipeline {
@@ -97,8 +97,8 @@ impl App {
         }
     }
 
-    /// Waits for an answer, counts it, and writes it into the request log: what was asked and how long
-    /// it took, never what the request held.
+    /// Waits for an answer, counts it, and writes it into the request log: its path and duration,
+    /// never its content.
     async fn timed(
         &self,
         (named, bytes): (&Named, usize),
@@ -201,8 +201,8 @@ async fn inferred(app: &App, headers: &HeaderMap, named: &Named, body: Body) -> 
     reply(&request, &named.model, &served, &served.describe(&scores))
 }
 
-/// Splits a body into its JSON and its binary tensors; without the header all of it is JSON,
-/// whatever its content type.
+/// Splits a body into its JSON and its binary tensors; without the header the whole body is JSON,
+/// independent of its content type.
 fn split_body<'a>(
     headers: &HeaderMap,
     body: &'a [u8],

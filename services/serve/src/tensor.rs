@@ -50,7 +50,7 @@ struct Elements {
     texts: Vec<String>,
 }
 
-/// Deepest nesting; a tensor of more dimensions is not for this server.
+/// Deepest nesting; a tensor with more dimensions is refused.
 const DEEPEST: u8 = 8;
 
 struct Nested<'a> {
@@ -110,7 +110,7 @@ impl<'de> Visitor<'de> for Nested<'_> {
     }
 }
 
-/// Data types of the protocol that numbers come in, with their sizes in bytes.
+/// Numeric data types of the protocol, with their sizes in bytes.
 const NUMBERS: [(&str, usize); 11] = [
     ("BOOL", 1),
     ("UINT8", 1),
@@ -125,7 +125,7 @@ const NUMBERS: [(&str, usize); 11] = [
     ("FP64", 8),
 ];
 
-/// Returns a tensor's elements, from JSON or from the next bytes of `binary`, which moves on.
+/// Returns a tensor's elements, from JSON or from the next bytes of `binary`, which is advanced.
 pub fn elements(tensor: &InputTensor, binary: &mut &[u8]) -> Result<Flat, ProtocolError> {
     let name = &tensor.name;
     let wrong = |cause: String| ProtocolError::bad_request(format!("input `{name}`: {cause}"));
@@ -190,7 +190,7 @@ fn numbers(datatype: &str, bytes: &[u8], size: usize) -> Vec<f64> {
     bytes.chunks_exact(size).map(number).collect()
 }
 
-/// Reads texts, each after its length as four bytes.
+/// Reads texts, each preceded by its length in four bytes.
 fn texts(mut bytes: &[u8]) -> Option<Vec<String>> {
     let mut found = Vec::new();
     while !bytes.is_empty() {
