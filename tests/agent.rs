@@ -1,4 +1,4 @@
-//! Agents of nodes that are killed again and again: is every sample once in the store and in the
+//! Agents of nodes that are killed repeatedly: is every sample exactly once in the store and in the
 //! database?
 
 use std::collections::BTreeMap;
@@ -17,17 +17,17 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::database_server as server;
 
-/// Nodes, each with an agent of its own.
+/// Nodes, each with its own agent.
 const NODES: [&str; 4] = ["n1", "n2", "n3", "n4"];
 const KILLS: usize = 100;
 const STEP: Span = Span::from_seconds(1);
-/// Longer than any wait of a test that goes well.
+/// Longer than any wait of a successful test.
 const TOO_LONG: Duration = Duration::from_mins(2);
 
 /// What a node's exporter served, and which events its Tetragon wrote.
 #[derive(Debug, Default)]
 struct Served {
-    /// Scrapes; each has the number of those up to it as its value.
+    /// Number of scrapes; the value of each scrape is its number.
     scrapes: u32,
     /// Programs that were started, by the end of their window.
     execs: BTreeMap<Timestamp, f64>,
@@ -53,8 +53,8 @@ impl Node {
         let node = Self { name, folder, address, served };
         let (served, log) = (Arc::clone(&node.served), node.log());
         std::thread::spawn(move || {
-            // One after another, so that a reply to this test comes after all that were asked for
-            // before.
+            // Requests are answered one after another, so a reply to this test comes after all
+            // earlier replies.
             for stream in listener.incoming().flatten() {
                 // A client that was killed needs no reply.
                 drop(answer(stream, name, &log, &served));
@@ -95,7 +95,7 @@ impl Node {
         self.served.0.lock().unwrap_or_else(PoisonError::into_inner).scrapes
     }
 
-    /// Waits until the exporter was scraped so often.
+    /// Waits until the exporter has had this number of scrapes.
     fn wait(&self, scrapes: u32) -> Result<()> {
         let (served, changed) = &*self.served;
         let served = served.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,7 +104,7 @@ impl Node {
         Ok(())
     }
 
-    /// Waits until every scrape that was asked for before is served; also starts programs.
+    /// Waits until every earlier scrape request is answered; also starts programs.
     fn settle(&self) -> Result<()> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.write_all(b"GET /settle HTTP/1.1\r\n\r\n")?;
@@ -112,20 +112,21 @@ impl Node {
         Ok(())
     }
 
-    /// Renames Tetragon's file as it does.
+    /// Rotates Tetragon's file as Tetragon does.
     fn rotate(&self, number: usize) -> Result<()> {
         let name = format!("tetragon-2026-11-29T10-00-{number:02}.000.log");
         Ok(fs_err::rename(self.log(), self.folder.join("log").join(name))?)
     }
 
-    /// Starts the agent and kills it, again and again; returns the scrapes that each one got.
+    /// Starts and kills the agent repeatedly; returns the scrapes that each process got.
     fn torment(&self, store: &Path, kills: usize, random: &mut ChaCha8Rng) -> Result<Vec<Life>> {
         let mut lives = Vec::new();
         for kill in 0..kills {
             let first = self.scrapes() + 1;
             let mut agent = self.agent(store, &[]).spawn()?;
             self.wait(first + random.random_range(0..3) - 1)?;
-            // The moment is what is tested, and no synchronisation.
+            // The time of the kill is the subject of the test, so this sleep is not
+            // synchronisation.
             std::thread::sleep(Duration::from_micros(random.random_range(0..60_000)));
             stop(&mut agent)?;
             self.settle()?;
@@ -137,7 +138,7 @@ impl Node {
         Ok(lives)
     }
 
-    /// Runs the agent until nothing waits any more.
+    /// Runs the agent until no rows are pending.
     fn settle_down(&self, store: &Path) -> Result<Life> {
         let first = self.scrapes() + 1;
         for steps in ["6", "1", "1", "1", "1", "1"] {
@@ -197,7 +198,7 @@ fn answer(
     Ok(())
 }
 
-/// Notes the start of a program in Tetragon's shape.
+/// Writes the start of a program in Tetragon's format.
 fn start_program(served: &mut Served, node: &str, log: &Path) -> Result<()> {
     let now = Timestamp::from_ms(jiff::Timestamp::now().as_millisecond());
     let number = served.events;
@@ -213,7 +214,7 @@ fn start_program(served: &mut Served, node: &str, log: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Reads a column of all segments of a recorder; a time that is there twice is an error.
+/// Reads a column of all segments of a recorder; a duplicate time is an error.
 fn recorded(store: &Path, source: &str, node: &str, column: &str) -> Result<Rows> {
     let folder = store.join("samples/node").join(source).join(node);
     let mut rows = Rows::new();
@@ -275,7 +276,7 @@ fn agents_killed_a_hundred_times_lose_and_double_nothing_in_store_and_database()
         let numbers = recorded(&store, "metrics", name, "number")?;
         assert!(numbers.values().is_sorted(), "{name}: {numbers:?}");
         for (index, life) in lives.iter().enumerate() {
-            // The sample that an agent had just got when it was killed need not be anywhere.
+            // The last sample of a killed agent may be lost.
             let is_killed = index + 1 < lives.len();
             for number in life.first..=life.last {
                 let is_it = |it: &&f64| (**it - f64::from(number)).abs() < 0.5;
@@ -288,7 +289,7 @@ fn agents_killed_a_hundred_times_lose_and_double_nothing_in_store_and_database()
             }
         }
         assert_eq!(loaded(&server, (&database, name, "number"))?, numbers, "{name}");
-        // No start of a program is lost: its file is still there when the agent comes back.
+        // No start of a program is lost: its file still exists when the agent restarts.
         let execs = recorded(&store, "processes", name, "exec_count")?;
         let last = *execs.keys().last().context("no row")?;
         let served = node.served.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -332,7 +333,7 @@ fn agent_asked_to_end_does_so_though_an_exporter_never_answers() -> Result<()> {
     Ok(())
 }
 
-/// The raw data of a range is the segments that hold rows of it, of every recorder.
+/// The raw data of a range consists of all recorders' segments with rows of the range.
 fn segments_are_copied_as_they_are(node: &Node, folder: &Path, store: &Path) -> Result<()> {
     let document = document::read(&node.folder.join("node.yaml"))?;
     let opened = store::open(&format!("file://{}", store.display()))?;

@@ -1,6 +1,5 @@
-//! Does the text of the manifests do in a cluster what `lynceus` does here? Nothing but the YAML is
-//! run: its DAG, its keys, its references, its retries; the users and the bucket are those of
-//! `minio/`.
+//! Do the manifests do the same in a cluster as `lynceus` does locally? Only the YAML is executed:
+//! its DAG, its keys, its references, its retries; the users and the bucket are those of `minio/`.
 
 mod apply;
 mod clock;
@@ -30,7 +29,7 @@ const SCORED_AT: &str = "2026-11-21T08:36:05Z";
 /// A Prometheus by its name in the cluster.
 const PROMETHEUS: &str = "http://prometheus.monitoring:9090";
 
-/// A document that asks a Prometheus, for `--set`.
+/// A document that queries a Prometheus, for `--set`.
 const LIVE: [&str; 2] = [
     "sources.metrics.prometheus.url=http://prometheus.monitoring:9090",
     "sources.metrics.recording=null",
@@ -46,11 +45,11 @@ fn manifests(sets: &[&str]) -> anyhow::Result<Vec<Value>> {
     text::objects(manifests.iter().map(|manifest| manifest.text.as_str()))
 }
 
-/// Files that are about the process, and the document, which names folders of the machine.
+/// Files that depend on the process, and the document, which contains local paths.
 const PROCESS: [&str; 5] =
     ["outcome.json", "log.jsonl", "deployment.json", "run.json", "document.yaml"];
 
-/// Hashes of the files of a folder by name, without what is about the process.
+/// Hashes of the files of a folder by name, without files that depend on the process.
 fn hashes(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     let mut hashes = BTreeMap::new();
     for file in files_below(folder)? {
@@ -80,7 +79,7 @@ fn codes<'a>(ran: &'a [Ran], step: &str) -> &'a [i32] {
     ran.iter().find(|(name, _)| name == step).map_or(&[], |(_, codes)| codes)
 }
 
-/// The commands of a person see the run of the cluster in its bucket.
+/// Checks that commands on another machine find the cluster's run in its bucket.
 fn is_seen_from_outside(cluster: &Cluster, run: &Path, folder: &Path) -> anyhow::Result<()> {
     let page = fs_err::read_to_string(run.join("report/report.html"))?;
     assert!(page.contains("Run uid-1"), "the page names the run");
@@ -89,7 +88,7 @@ fn is_seen_from_outside(cluster: &Cluster, run: &Path, folder: &Path) -> anyhow:
     let why = cluster.lynceus(folder, &["explain", "cluster", "uid-1", "train-adaptive"])?;
     assert!(why.contains("flag      --model \"adaptive\"\n"), "{why}");
     assert!(why.contains("input     dataset "), "{why}");
-    // The logs that Argo keeps lie below `runs/` too, and are no pipeline's.
+    // Argo's logs are also below `runs/`, but belong to no pipeline.
     let logs = cluster.server.client(&["ls", "--recursive", "test/lynceus/runs/_logs/"])?;
     let logs = String::from_utf8(logs)?;
     assert!(logs.contains("workflow-uid-1/") && logs.contains("main.log"), "{logs}");
@@ -110,7 +109,7 @@ fn emulated_argo_run_gives_the_bytes_of_the_local_runner() -> anyhow::Result<()>
     let prometheus = Prometheus::recorded()?;
     let mut cluster = Cluster::start()?;
     cluster.names.push((PROMETHEUS.to_owned(), prometheus.url()));
-    // A store that is away for a moment is the most usual of failures.
+    // A store that is unreachable for a short time is the most common failure.
     cluster.cut_off = Some("deploy");
     upload_sample(&cluster)?;
 
@@ -144,7 +143,7 @@ fn emulated_argo_run_gives_the_bytes_of_the_local_runner() -> anyhow::Result<()>
     let there = bucket.path().join("runs/cluster/uid-1");
     assert!(there.join("report/report.html").is_file(), "the page of the run");
     is_seen_from_outside(&cluster, &there, local.path())?;
-    // Here it is made when it is asked for.
+    // The local program makes the report only on request.
     fs_err::remove_dir_all(there.join("report"))?;
     let (here, there) = (hashes(&run.path())?, hashes(&there)?);
     let artifacts = there.iter().filter(|(name, sha256)| here.get(*name) == Some(sha256)).count();
@@ -283,7 +282,7 @@ fn windows_of_ticks_that_forbid_skipped_are_scored_once_by_the_next_one() -> any
     let cron = text::find(&objects, "CronWorkflow", "lynceus-cluster-score")?;
     let mut clock = Clock::new(cron);
     let mut started = Vec::new();
-    // The first tick takes 130 s; each minute has its time.
+    // The first tick takes 130 s, the others 10 s each.
     for (minute, lasts) in (0..4).zip([130, 10, 10, 10]) {
         if clock.tick(minute * 60, minute * 60, lasts)? == Tick::Started {
             started.push(minute);

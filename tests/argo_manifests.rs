@@ -1,4 +1,4 @@
-//! Would Argo take the manifests, and does `lynceus lint` find what it would not?
+//! Would Argo accept the manifests, and does `lynceus lint` find what it would reject?
 
 mod agent;
 mod broken;
@@ -135,7 +135,7 @@ fn manifests_of_shards_loop_over_their_numbers_and_have_nothing_wrong() -> anyho
     };
     let (train, score) = (text("train.yaml")?, text("score.yaml")?);
     for (text, loops) in [(&train, 1), (&score, 3)] {
-        // Of scoring also what comes after a failure: alert and export.
+        // For scoring, also the tasks after a failure: alert and export.
         assert_eq!(text.matches("withSequence:").count(), loops, "{text}");
         assert_eq!(text.matches("count: \"3\"").count(), loops, "{text}");
     }

@@ -1,4 +1,4 @@
-//! What goes wrong around the steps: files beside the document, absent inputs, several runs at once.
+//! Failures outside of the steps: files beside the document, missing inputs, concurrent runs.
 
 use serde_json::Value;
 
@@ -45,7 +45,7 @@ fn a_secret_beside_the_document_is_found_from_every_run() -> anyhow::Result<()> 
     fs_err::write(workspace.path().join("own/token"), "t")?;
     let source = "sources.metrics.prometheus={url: 'http://127.0.0.1:1', retries: 0, auth: {bearer_token: {file: token}}}";
     let output = workspace.output(&["run", &document, "--set", source, "--retries", "0"])?;
-    // The token is read, and only then is the server found to be away.
+    // The token is read before the server is found unreachable.
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(4), "{said}");
     assert!(said.contains("cannot connect"), "{said}");
@@ -71,7 +71,7 @@ fn interrupted_training_resumes_after_a_failed_tick() -> anyhow::Result<()> {
     let overlay = pipelines().join("samples/cluster.yaml").display().to_string();
     let train = ["run", "cluster", "--overlay", overlay.as_str()];
     workspace.run(&[&train[..], &["--now", "2026-11-21T08:36:00Z"]].concat())?;
-    // As a kill leaves it.
+    // The state after a kill.
     for entry in fs_err::read_dir(workspace.store().join("runs/cluster"))? {
         let path = entry?.path().join("run.json");
         let text = fs_err::read_to_string(&path)?;
@@ -110,7 +110,7 @@ fn runs_side_by_side_in_one_store_all_end_well() -> anyhow::Result<()> {
     for run in runs {
         let output = run.wait_with_output()?;
         let said = String::from_utf8_lossy(&output.stderr);
-        // One scores at a time: who lost may say so.
+        // Only one scores at a time; the others may end with a lost race.
         assert!(matches!(output.status.code(), Some(0 | 5)), "{said}");
     }
     Ok(())

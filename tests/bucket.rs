@@ -1,4 +1,4 @@
-//! Does a bucket hold what a folder holds? The whole product over a real `MinIO`.
+//! Does a bucket have the same content as a folder? Tests the whole product with a real `MinIO`.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -81,7 +81,7 @@ fn a_bucket_holds_the_bytes_that_a_folder_holds_under_the_same_keys() -> anyhow:
     let found = |text: &str| text.lines().filter(|line| line.contains("found")).count();
     assert_eq!(found(&by_bucket), found(&by_folder), "{by_bucket}");
 
-    // `mc` brings the bucket to where a folder's store would lie.
+    // `mc` mirrors the bucket to the path of a folder's store.
     let mirror = Workspace::new()?;
     let place = mirror.store().display().to_string();
     server.client(&["mirror", "--quiet", &format!("test/{BUCKET}/same"), &place])?;
@@ -189,8 +189,8 @@ fn tick_with_silent_bucket_ends_and_next_tick_catches_up() -> anyhow::Result<()>
     Ok(())
 }
 
-/// Passes bytes both ways between a new endpoint, which is returned, and another, each piece of them
-/// late, for as long as the tests run.
+/// Relays bytes in both directions between a new endpoint, which is returned, and another one, with
+/// a delay for each piece, while the tests run.
 fn slow_relay(endpoint: &str) -> anyhow::Result<String> {
     const LATE: Duration = Duration::from_millis(20);
     fn pass(mut from: TcpStream, mut to: TcpStream) -> std::io::Result<()> {
@@ -250,7 +250,7 @@ fn scores_are_kept_on_the_machine_that_made_them_and_are_those_of_the_bucket() -
     let show = ["scores", "cluster", "--last", "1h", "--to", "2026-11-21T09:22:05Z"];
     let first = machine.json(&show)?;
     assert!(!first.as_array().context("windows")?.is_empty());
-    // Of what was changed here, and of what is not here, the bucket's is shown.
+    // For files that were changed or removed locally, the bucket's version is shown.
     for file in &files {
         fs_err::write(kept.join(file), b"{}")?;
     }

@@ -1,5 +1,5 @@
-//! Does the scenario log say what Chaos Mesh did, whatever becomes of its object? A Kubernetes API
-//! on this machine plays the object's states, one for each time it is read.
+//! Does the scenario log record what Chaos Mesh did, for any course of its object? A local
+//! Kubernetes API returns the object's states, one for each read.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -27,7 +27,7 @@ steps:
 const OBJECT: &str = "/apis/chaos-mesh.org/v1alpha1/namespaces/lab/stresschaos/w-0";
 const POD: &str = "/api/v1/namespaces/shop/pods/web-1";
 
-/// What the API answers: the status, and the body.
+/// Reply of the API: the status, and the body.
 pub(crate) type Reply = (u16, Value);
 
 /// An API on this machine.
@@ -63,7 +63,7 @@ impl Api {
                 if ends.load(Ordering::SeqCst) {
                     return;
                 }
-                // A client that goes away does not matter to the test.
+                // A client that disconnects does not affect the test.
                 drop(stream.and_then(|stream| answer(stream, &mut reply)));
             }
         });
@@ -89,7 +89,7 @@ fn answer(mut stream: TcpStream, reply: &mut dyn FnMut(&str) -> Reply) -> std::i
     write!(stream, "HTTP/1.1 {status} x\r\n{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
-/// A `Status`, as Kubernetes refuses.
+/// An error `Status` as in Kubernetes.
 pub(crate) fn refusal(code: u16, message: &str) -> Reply {
     (code, json!({"kind": "Status", "status": "Failure", "message": message, "code": code}))
 }
@@ -130,7 +130,7 @@ fn paused(mut object: Value) -> Value {
     object
 }
 
-/// What came of a fault: the exit code, what was said, and the rows of the log.
+/// Result of a fault: the exit code, the output, and the rows of the log.
 struct Recorded {
     code: Option<i32>,
     said: String,
@@ -138,7 +138,7 @@ struct Recorded {
     json: Vec<Value>,
 }
 
-/// Records a fault whose object has these states.
+/// Records a fault whose object passes through these states.
 fn record(states: Vec<Reply>, pod: Reply) -> Result<Recorded> {
     let api = Api::start(vec![(OBJECT, states), (POD, vec![pod])])?;
     let workspace = Workspace::new()?;
@@ -182,7 +182,7 @@ const COMPLETED: &str = "2020-01-01T10:00:03Z,2020-01-01T10:05:41Z,memory_stress
 
 #[test]
 fn fault_that_is_taken_back_has_the_times_of_its_events() -> Result<()> {
-    // An API server that is away for a moment is asked again.
+    // A request to an API server that is briefly unavailable is retried.
     let away = refusal(503, "the server is starting");
     let states = vec![fresh(), away, (200, injected()), (200, recovered())];
     let recorded = record(states, well())?;
@@ -258,7 +258,7 @@ fn stressor_that_ran_out_of_memory_ends_its_fault() -> Result<()> {
     assert!(recorded.said.contains(words), "{}", recorded.said);
     assert_eq!(recorded.json[0]["outcome"]["failed"], words);
 
-    // One that ran out of memory before or after is another matter.
+    // A pod that ran out of memory before or after the fault does not count.
     pod["status"]["containerStatuses"][0]["lastState"]["terminated"]["finishedAt"] =
         "2020-01-01T09:00:00Z".into();
     let recorded = record(vec![(200, recovered())], (200, pod))?;

@@ -1,6 +1,6 @@
-//! Does the workflow that `lynceus scenario manifests` writes do what the scenario file says, with no more
-//! rights than it is given? Its steps are gone through as Argo does, beside an API that plays Chaos Mesh:
-//! time passes there only while the workflow waits.
+//! Does the workflow that `lynceus scenario manifests` writes do what the scenario file says, with
+//! only its own permissions? Its steps are executed as in Argo, with an API that emulates Chaos
+//! Mesh: time passes there only while the workflow waits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Output;
@@ -18,7 +18,7 @@ use crate::workspace::{Workspace, pipelines};
 const NAMESPACE: &str = "lab";
 const WORKFLOW: &str = "scenario-chaos-mesh-x7k2p";
 
-/// What may be done, or was: verb, resource, namespace.
+/// An allowed or used permission: verb, resource, namespace.
 type Right = (String, String, String);
 
 /// A cluster with Chaos Mesh.
@@ -49,7 +49,7 @@ impl Mesh {
         Ok(())
     }
 
-    /// Answers a request: an object is fresh at first, then injected, and then it is taken back.
+    /// Answers a request: an object is new at first, then injected, and then recovered.
     fn get(&mut self, path: &str) -> Reply {
         let parts: Vec<&str> = path.split('/').collect();
         let at = parts.iter().position(|part| *part == "namespaces").unwrap_or(0);
@@ -132,7 +132,7 @@ fn parsed<T: FromStr<Err = String>>(text: &str) -> Result<T> {
     text.parse().map_err(anyhow::Error::msg)
 }
 
-/// Puts the parameters of a step in the place of their references.
+/// Replaces references by the parameters of a step.
 fn resolved(text: &str, parameters: &[Value]) -> Result<String> {
     resolve(text, &|name| match name {
         "workflow.name" => Some(WORKFLOW.to_owned()),
@@ -167,7 +167,8 @@ fn step(
     let mut arguments = vec![];
     for argument in given.iter().filter_map(Value::as_str) {
         let argument = resolved(argument, parameters)?;
-        // Where the ConfigMap is mounted, and the store's own flag, which the workspace adds.
+        // Replaces the mount path of the ConfigMap, and omits the store's flag, which the workspace
+        // adds.
         if !argument.starts_with("--store=") {
             arguments.push(argument.replace("/etc/lynceus/scenario/", ""));
         }
@@ -218,7 +219,8 @@ fn workflow_injects_each_fault_in_its_turn_and_uses_every_right_it_is_given() ->
         let [from, to, label, target] = row[..] else { anyhow::bail!("{row:?}") };
         let (from, to): (Timestamp, Timestamp) = (parsed(from)?, parsed(to)?);
         assert_eq!((label, target), (entry["label"].as_str().context("a label")?, "shop/web-1"));
-        // Two seconds after it was created, and three after it was to end; a killed pod is not taken back.
+        // Two seconds after its creation, and three after its planned end; a killed pod has no
+        // recovery.
         let asked: Span = parsed(entry["duration"].as_str().context("a duration")?)?;
         let lasted = if label == "pod_kill" { asked } else { asked + Span::from_seconds(1) };
         assert_eq!(to - from, lasted, "{row:?}");
@@ -232,7 +234,7 @@ fn workflow_injects_each_fault_in_its_turn_and_uses_every_right_it_is_given() ->
         assert_eq!(time("start")? - time("requested_start")?, Span::from_seconds(2), "{line}");
     }
     let mesh = locked(&mesh);
-    // Argo's executor itself notes what came of a step.
+    // Argo's executor itself records the result of a step.
     let own = |(_, resource, _): &&Right| resource != "workflowtaskresults";
     let granted: BTreeSet<Right> = mesh.granted.iter().filter(own).cloned().collect();
     assert_eq!(mesh.used, granted);

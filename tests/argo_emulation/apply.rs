@@ -1,5 +1,5 @@
-//! What becomes of clocks as objects reach a cluster: Argo ignores one that names a template which it
-//! does not know yet, says so only in its log, and looks again after 20 minutes.
+//! Effect of the order in which objects are applied on CronWorkflows: Argo ignores one whose
+//! template does not exist yet, reports this only in its log, and checks again after 20 minutes.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -11,8 +11,8 @@ use super::text;
 use crate::minio::{is_off, tools};
 use crate::workspace::pipelines;
 
-/// Returns the clocks that run and those that are ignored, of objects in the order in which they are
-/// applied.
+/// Returns the CronWorkflows that run and those that are ignored, for objects in the order in which
+/// they are applied.
 fn clocks(objects: &[Value]) -> (Vec<&str>, Vec<&str>) {
     let mut known = BTreeSet::new();
     let (mut running, mut ignored) = (Vec::new(), Vec::new());

@@ -1,27 +1,27 @@
-//! A clock as Argo's controller keeps it: which of its scheduled times start a workflow, while others
-//! still run and after the controller was away; and which pods are left of a workflow.
+//! Emulates CronWorkflows in Argo's controller: which scheduled times start a workflow while others
+//! still run, and after the controller was down; and which pods of a workflow are kept.
 
 use anyhow::{Result, bail};
 use serde_json::Value;
 
 use super::text::{list, text};
 
-/// What becomes of a scheduled time.
+/// Result of a scheduled time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tick {
     Started,
-    /// `Forbid`: a workflow of the clock still runs.
+    /// `Forbid`: another workflow still runs.
     Skipped,
-    /// The controller came back after `startingDeadlineSeconds`.
+    /// The controller restarted after `startingDeadlineSeconds`.
     Missed,
 }
 
 /// A `CronWorkflow` in the controller. Times are seconds.
 pub(super) struct Clock<'a> {
     spec: &'a Value,
-    /// When the workflows end that run.
+    /// End times of the running workflows.
     active: Vec<u64>,
-    /// How many workflows `Replace` has ended before their time.
+    /// How many workflows `Replace` has stopped early.
     stopped: usize,
 }
 
@@ -30,7 +30,7 @@ impl<'a> Clock<'a> {
         Self { spec: &cron["spec"], active: Vec::new(), stopped: 0 }
     }
 
-    /// Comes to a scheduled time, perhaps late, with a workflow that would take so long.
+    /// Processes a scheduled time, possibly late, with a workflow of this duration.
     pub(super) fn tick(&mut self, scheduled: u64, now: u64, lasts: u64) -> Result<Tick> {
         self.active.retain(|end| *end > now);
         let deadline = self.spec["startingDeadlineSeconds"].as_u64().unwrap_or(0);
@@ -49,8 +49,8 @@ impl<'a> Clock<'a> {
     }
 }
 
-/// Returns the pods of which anything is left, and so their logs: by `podGC`, of pods that ended well or
-/// not, while the workflow runs or after it has ended well or not.
+/// Returns the pods that are kept, with their logs, according to `podGC` and the results of the
+/// pods and of the workflow.
 pub(super) fn left<'p>(
     spec: &Value,
     pods: &'p [(String, bool)],
@@ -76,12 +76,12 @@ pub(super) fn left<'p>(
 }
 
 /// What Argo adds to each pod: its start, until the first container runs, and the time until the
-/// controller looks again after the pod has ended (its default requeue is 10 s). Seconds, as measured.
+/// controller notices the pod's end (its default requeue time is 10 s). Seconds, as measured.
 const START_SECONDS: u64 = 5;
 const REQUEUE_SECONDS: u64 = 10;
 
-/// Returns the seconds that a template's pod takes if the step hangs that has the longest deadline:
-/// those after it do not run.
+/// Returns the seconds that a template's pod takes if the step with the longest deadline hangs;
+/// later steps do not run.
 fn hung_pod_seconds(template: &Value) -> Result<u64> {
     let set = list(&template["containerSet"]["containers"]).iter();
     let mut longest = 0;
@@ -123,14 +123,14 @@ fn tick_in_which_everything_hangs_ends_before_the_next_one_starts() -> Result<()
     Ok(())
 }
 
-/// The generated clocks.
+/// The generated CronWorkflows.
 fn clocks() -> Result<Vec<Value>> {
     let mut objects = super::manifests(&super::LIVE)?;
     objects.retain(|object| object["kind"] == "CronWorkflow");
     Ok(objects)
 }
 
-/// Comes to a minute's time six times, with workflows that take so long.
+/// Processes six minutes, with workflows of these durations.
 fn minutes(cron: &Value, lasts: [u64; 6]) -> Result<(Vec<Tick>, usize, usize)> {
     let mut clock = Clock::new(cron);
     let (mut ticks, mut most) = (Vec::new(), 0);

@@ -20,9 +20,9 @@ pub(super) type Texts = BTreeMap<String, String>;
 pub(super) struct Cluster {
     pub(super) server: Server,
     pub(super) folder: tempfile::TempDir,
-    /// Parameters that stand for names of the cluster: from, to.
+    /// Replacements of names of the cluster: from, to.
     pub(super) names: Vec<(String, String)>,
-    /// The step whose first attempt finds no store.
+    /// The step whose first attempt cannot reach the store.
     pub(super) cut_off: Option<&'static str>,
 }
 
@@ -50,8 +50,8 @@ impl Cluster {
         Ok(Self { server, folder, names, cut_off: None })
     }
 
-    /// Starts a workflow from a template or a clock of the manifests, as `argo submit --from` does, and
-    /// runs it to its end.
+    /// Starts a workflow from a template or a `CronWorkflow` of the manifests, as `argo submit
+    /// --from` does, and runs it to its end.
     pub(super) fn submit<'a>(
         &'a self,
         objects: &'a [Value],
@@ -79,7 +79,7 @@ impl Cluster {
         Ok((workflow, is_well))
     }
 
-    /// Runs `lynceus` in a folder with the cluster's bucket as its store, as a person does.
+    /// Runs `lynceus` in a folder with the cluster's bucket as its store, as a user does.
     pub(super) fn lynceus(&self, folder: &Path, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lynceus"));
         command.current_dir(folder).args(arguments).envs(self.server.environment());
@@ -99,13 +99,13 @@ impl Cluster {
         Ok([read("AWS_ACCESS_KEY_ID")?, read("AWS_SECRET_ACCESS_KEY")?].into())
     }
 
-    /// Says whether the bucket has anything under a key.
+    /// Returns whether the bucket has an object below a key.
     pub(super) fn holds(&self, key: &str) -> Result<bool> {
         let listed = self.server.client(&["ls", "--recursive", &format!("test/lynceus/{key}")])?;
         Ok(!listed.trim_ascii().is_empty())
     }
 
-    /// Resolves the names of the cluster.
+    /// Replaces the names of the cluster by local ones.
     pub(super) fn at_home(&self, text: &str) -> String {
         self.names.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
     }

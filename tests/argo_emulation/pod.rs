@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::cluster::Texts;
 use super::text::{list, text};
 
-/// A pod's folders: where each path of its containers lies on this machine.
+/// A pod's folders: the local path of each path of its containers.
 pub(super) struct Pod {
     pub(super) folder: tempfile::TempDir,
     pub(super) places: Vec<(String, PathBuf)>,
@@ -32,12 +32,12 @@ pub(super) struct Ready<'a> {
 /// How a container ended.
 pub(super) struct Ended {
     pub(super) code: i32,
-    /// What it wrote where Kubernetes looks for the reason.
+    /// Content of its termination log.
     said: String,
 }
 
 impl Ended {
-    /// Returns what Argo says of a container that failed; nothing of one that did not.
+    /// Returns Argo's message for a failed container; empty for a successful one.
     pub(super) fn message(&self, container: &str) -> String {
         match (self.code, self.said.as_str()) {
             (0, _) => String::new(),
@@ -47,11 +47,11 @@ impl Ended {
     }
 }
 
-/// Where Kubernetes looks for why a container failed.
+/// File from which Kubernetes reads why a container failed.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
 impl Pod {
-    /// Returns where a path of the pod lies on this machine; any other text stays as it is.
+    /// Returns the local path of a path of the pod; other texts are not changed.
     pub(super) fn place(&self, path: &str) -> String {
         let below = |(mount, place): &(String, PathBuf)| {
             let below = Path::new(path).strip_prefix(mount).ok()?;
@@ -62,12 +62,12 @@ impl Pod {
         self.places.iter().find_map(below).unwrap_or_else(|| path.to_owned())
     }
 
-    /// Returns the file of this machine that a container sees as its termination log.
+    /// Returns the local file of a container's termination log.
     fn termination_log(&self) -> PathBuf {
         self.folder.path().join("termination-log")
     }
 
-    /// Returns the folder of what its containers logged.
+    /// Returns the folder of its containers' logs.
     pub(super) fn logs(&self) -> PathBuf {
         self.folder.path().join("logs")
     }
@@ -95,7 +95,7 @@ impl Pod {
         Ok(Ended { code, said: fs::read_to_string(self.termination_log())? })
     }
 
-    /// The step is run by `lynceus`, which is the same code as the program of its image.
+    /// Runs the step with `lynceus`, which has the same code as the program of its image.
     fn program(&self, step: &str, ready: &Ready<'_>) -> Command {
         let mut process = Command::new(env!("CARGO_BIN_EXE_lynceus"));
         process.args(["step", step]).current_dir(self.folder.path()).envs(&ready.environment);
@@ -112,8 +112,8 @@ impl Pod {
         process
     }
 
-    /// The step is run from its image, with the rights and the memory that the manifest gives it.
-    /// Only what talks to the store or the source has a network.
+    /// Runs the step from its image, with the permissions and the memory of the manifest. Only
+    /// steps that connect to the store or a source have a network.
     fn image(&self, step: &str, ready: &Ready<'_>) -> Result<Command> {
         let rights = &ready.container["securityContext"];
         ensure!(rights["readOnlyRootFilesystem"] == true, "{rights}");
@@ -124,8 +124,7 @@ impl Pod {
         let memory = text(&ready.container["resources"]["limits"]["memory"])?;
         let talks = step == "collect" || !list(&ready.container["envFrom"]).is_empty();
         let mut process = Command::new("podman");
-        // On a machine that is a container itself no limit can be raised, and crun wants cgroups
-        // that are not there.
+        // Within a container no limit can be raised, and crun requires cgroups that do not exist.
         process.args([
             "--runtime",
             "runc",
@@ -147,7 +146,7 @@ impl Pod {
         }
         let log = self.termination_log();
         process.arg(format!("--volume={}:{TERMINATION_LOG}:rw", log.display()));
-        // Values go by the process's environment: arguments can be seen by everyone.
+        // Values are passed in the process's environment, because all users can see arguments.
         for name in ready.environment.keys() {
             process.arg(format!("--env={name}"));
         }

@@ -1,4 +1,4 @@
-//! What a workflow's pods are made of: volumes, artifacts, environment.
+//! Parts of a workflow's pods: volumes, artifacts, environment.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -80,7 +80,7 @@ impl Workflow<'_> {
         Ok(Pod { folder, places })
     }
 
-    /// Lays a pod's input artifacts where its template says.
+    /// Places a pod's input artifacts at the paths of its template.
     pub(super) fn fetch(&self, template: &Value, given: &Given, pod: &mut Pod) -> Result<()> {
         for artifact in list(&template["inputs"]["artifacts"]) {
             let (name, path) = (text(&artifact["name"])?, text(&artifact["path"])?.to_owned());
@@ -91,7 +91,7 @@ impl Workflow<'_> {
                 (None, None) if is_optional => None,
                 (None, None) => bail!("`{name}` is not given"),
             };
-            // What lies on a volume is laid there, and every container sees it.
+            // An artifact on a volume is visible to every container.
             let on_volume = pod.place(&path);
             let is_on_volume = on_volume != path;
             let place = if is_on_volume {
@@ -105,7 +105,7 @@ impl Workflow<'_> {
                     self.transfer(&from, &place.display().to_string(), &key)?;
                 }
                 _ if is_on_volume => {}
-                // What is absent is an empty folder at its path, a file as well.
+                // For an absent artifact Argo makes an empty folder, even if it is a file.
                 _ => fs::create_dir_all(&place)?,
             }
             if !is_on_volume {
@@ -115,7 +115,7 @@ impl Workflow<'_> {
         Ok(())
     }
 
-    /// Puts a pod's output artifacts under the keys that its template says.
+    /// Uploads a pod's output artifacts to the keys of its template.
     pub(super) fn keep(
         &self,
         template: &Value,
@@ -139,7 +139,7 @@ impl Workflow<'_> {
         Ok(())
     }
 
-    /// Puts what a pod's containers logged into the artifact repository, a file for each.
+    /// Uploads the logs of a pod's containers to the artifact repository, one file for each.
     fn archive_logs(&self, template: &Value, pod: &Pod) -> Result<()> {
         let format = self.repository()?["s3"]["keyFormat"].clone();
         let number = self.pods.len();

@@ -1,4 +1,5 @@
-//! A pipeline with shards in a cluster: what each shard's pods leave is what the local runner leaves.
+//! A pipeline with shards in a cluster: the outputs of each shard's pods are those of the local
+//! runner.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -37,7 +38,7 @@ alerts: {channels: [stdout]}
 shards: {count: 2}
 ";
 
-/// Nine hours of two figures of each host.
+/// Nine hours of two metrics of each host.
 fn samples() -> Result<String> {
     let mut text = String::new();
     for (name, factor) in [("host_errors", 57), ("host_requests", 31)] {

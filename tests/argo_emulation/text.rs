@@ -16,17 +16,17 @@ pub(crate) fn objects<'a>(files: impl Iterator<Item = &'a str>) -> Result<Vec<Va
     documents.map(|(_, text)| Ok(yaml::read(&text)?)).collect()
 }
 
-/// Returns a list's items; what is absent has none.
+/// Returns a list's items; empty for an absent list.
 pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// Returns a text, which must be one: Argo takes no number or boolean for it.
+/// Returns a text. Another type is an error, because Argo accepts no number or boolean here.
 pub(crate) fn text(value: &Value) -> Result<&str> {
     value.as_str().with_context(|| format!("{value} is not text"))
 }
 
-/// Puts what each `{{reference}}` stands for in its place, as often as there are any.
+/// Replaces each `{{reference}}` by its value, until none is left.
 pub(crate) fn resolve(text: &str, of: &dyn Fn(&str) -> Option<String>) -> Result<String> {
     let mut resolved = text.to_owned();
     for _ in 0..99 {
@@ -38,8 +38,8 @@ pub(crate) fn resolve(text: &str, of: &dyn Fn(&str) -> Option<String>) -> Result
     bail!("`{text}` has no end of references")
 }
 
-/// Evaluates a task's condition: two words that differ, or a text in quotes that has one word, as the
-/// pattern says.
+/// Evaluates a task's condition: two words that differ, or a quoted text that matches a pattern for
+/// one word.
 pub(crate) fn holds(condition: &str) -> Result<bool> {
     if let Some((status, other)) = condition.split_once(" != ") {
         return Ok(status.trim() != other.trim());
@@ -57,7 +57,7 @@ pub(crate) fn holds(condition: &str) -> Result<bool> {
     Ok(given.split([' ', ',']).any(|other| other == word))
 }
 
-/// How a pattern begins that looks for the exit code of the container which a message begins with.
+/// Beginning of a pattern for the exit code of the first container in a message.
 const FIRST_CONTAINER: &str = "^[^ ]+: [^ ]+ .exit code [";
 
 /// Evaluates a retry expression: comparisons of the last attempt, joined by `||`.

@@ -1,4 +1,4 @@
-//! A workflow as Argo runs it: its DAG, its conditions, what its end is and what comes last.
+//! A workflow as Argo runs it: its DAG, its conditions, its result and its exit handler.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use super::clock;
 use super::cluster::{Cluster, Ran, Texts};
 use super::text::{holds, is_retried, list, resolve, text};
 
-/// When a clock's workflow was meant to start.
+/// Scheduled time of a `CronWorkflow`'s workflow.
 pub(super) const SCHEDULED: &str = "2026-11-21T08:36:00Z";
 
-/// What Argo's executor ends with where a container before it failed.
+/// Exit code of Argo's executor for a container that does not run because an earlier one failed.
 const NOT_RUN: i32 = 64;
 
 /// A workflow as it runs.
@@ -25,17 +25,17 @@ pub(super) struct Workflow<'a> {
     /// Tasks whose condition did not hold.
     pub(super) skipped: Vec<String>,
     pub(super) ran: Vec<Ran>,
-    /// The pods that ran, and whether each ended well.
+    /// The pods that ran, and whether each succeeded.
     pub(super) pods: Vec<(String, bool)>,
-    /// What Argo would say of each node that failed: `displayName` and `message`.
+    /// Argo's record of each failed node: `displayName` and `message`.
     pub(super) failures: Vec<Value>,
-    /// What Argo would show as the workflow's message.
+    /// The workflow's message as Argo would show it.
     pub(super) message: String,
-    /// How it ended, once all but what comes last is over.
+    /// Its result, once all tasks but the exit handler have ended.
     status: Option<&'static str>,
 }
 
-/// What a template is given: its parameters, and the keys of its artifacts.
+/// Inputs of a template: its parameters, and the keys of its artifacts.
 #[derive(Default)]
 pub(super) struct Given {
     pub(super) parameters: Texts,
@@ -69,25 +69,25 @@ impl<'a> Workflow<'a> {
         format!("workflow-{}", self.uid)
     }
 
-    /// Runs the entrypoint and what comes last, and says whether the entrypoint ended well.
+    /// Runs the entrypoint and the exit handler, and returns whether the entrypoint succeeded.
     pub(super) fn start(&mut self) -> Result<bool> {
         let entrypoint = text(&self.spec["entrypoint"])?;
         let given = Given { parameters: self.parameters.clone(), keys: Texts::new() };
         let is_well = self.run(entrypoint, given)?;
         self.status = Some(if is_well { "Succeeded" } else { "Failed" });
-        // What comes last runs however the rest ended; it says itself what it is given.
+        // The exit handler runs after success and failure; its inputs have their own values.
         if let Some(last) = self.spec["onExit"].as_str() {
             ensure!(self.run(last, Given::default())?, "what comes last: {:?}", self.ran);
         }
         Ok(is_well)
     }
 
-    /// Returns the pods of which logs are left once all is over: others are gone at once.
+    /// Returns the pods whose logs are kept after the end of the workflow.
     pub(super) fn left(&self) -> Result<Vec<&str>> {
         clock::left(self.spec, &self.pods, self.status.map(|status| status == "Succeeded"))
     }
 
-    /// Runs a template and says whether it ended well.
+    /// Runs a template and returns whether it succeeded.
     fn run(&mut self, name: &str, mut given: Given) -> Result<bool> {
         let template = list(&self.spec["templates"]).iter().find(|it| it["name"] == name);
         let template = template.with_context(|| format!("no template `{name}`"))?;
@@ -120,14 +120,14 @@ impl<'a> Workflow<'a> {
             };
             let task = tasks.iter().find(is_ready).context("tasks wait for one another")?;
             let mut needed = list(&task["dependencies"]).iter().filter_map(Value::as_str);
-            // A task that was skipped has ended well for those that wait for it.
+            // A skipped task counts as successful for its dependants.
             let is_well = needed.all(|name| ended[name]) && self.task(tasks, task, given)?;
             ended.insert(text(&task["name"])?, is_well);
         }
         Ok(ended.values().all(|is_well| *is_well))
     }
 
-    /// Runs a task whose turn it is, unless its condition does not hold.
+    /// Runs a ready task, unless its condition does not hold.
     fn task(&mut self, tasks: &[Value], task: &Value, given: &Given) -> Result<bool> {
         let name = text(&task["name"])?;
         if let Some(condition) = task["when"].as_str()
@@ -142,8 +142,8 @@ impl<'a> Workflow<'a> {
         self.once(tasks, task, given, None)
     }
 
-    /// Runs a task once for each number of its sequence. Argo starts all of them at once: the end of
-    /// one changes nothing for another.
+    /// Runs a task once for each number of its sequence. Argo starts all of them at the same time;
+    /// the result of one does not affect the others.
     fn each(&mut self, tasks: &[Value], task: &Value, given: &Given) -> Result<bool> {
         let count: u32 = text(&task["withSequence"]["count"])?.parse()?;
         ensure!(count > 0, "a loop over nothing");
@@ -194,7 +194,7 @@ impl<'a> Workflow<'a> {
         Ok(is_well)
     }
 
-    /// Returns the task and the key that `{{tasks.TASK.outputs.artifacts.NAME}}` stands for.
+    /// Returns the task and the key of `{{tasks.TASK.outputs.artifacts.NAME}}`.
     fn key_of(&self, tasks: &[Value], from: &str, given: &Given) -> Result<(String, String)> {
         let from = from.trim_start_matches("{{tasks.").trim_end_matches("}}");
         let (task, artifact) = from.split_once(".outputs.artifacts.").context("no output")?;
@@ -207,7 +207,7 @@ impl<'a> Workflow<'a> {
         Ok((name, self.resolve(text(&output["s3"]["key"])?, given)?))
     }
 
-    /// Runs a pod of one container, again as long as its retry strategy says so.
+    /// Runs a pod of one container, with the retries of its retry strategy.
     fn container(&mut self, template: &Value, given: &Given) -> Result<bool> {
         let (mut codes, retry) = (Vec::new(), &template["retryStrategy"]);
         let (container, name) = (&template["container"], text(&template["name"])?);
@@ -217,7 +217,7 @@ impl<'a> Workflow<'a> {
             let ended = self.process(container, given, &pod, codes.is_empty())?;
             codes.push(ended.code);
             self.pods.push((name.to_owned(), ended.code == 0));
-            // What a container wrote is kept whatever its end.
+            // The outputs of a container are kept after success and failure.
             self.keep(template, given, &pod, ended.code == 0)?;
             let tries_left = retry["limit"].as_u64().unwrap_or(0) >= codes.len() as u64;
             let again = || is_retried(retry["expression"].as_str().unwrap_or(""), ended.code, "");
@@ -233,9 +233,9 @@ impl<'a> Workflow<'a> {
         Ok(is_well)
     }
 
-    /// Runs a pod whose containers share volumes and wait for one another. One that waits for another
-    /// that failed is not run: Argo's executor ends it with exit code 64. The pod's message is that of
-    /// the first container by name that did not end with 0.
+    /// Runs a pod whose containers share volumes and depend on each other. A container that depends
+    /// on a failed one is not run: Argo's executor ends it with exit code 64. The pod's message is
+    /// that of the first container by name that did not end with 0.
     fn container_set(&mut self, template: &Value, given: &Given) -> Result<bool> {
         let (name, retry) = (text(&template["name"])?, &template["retryStrategy"]);
         let mut tries = retry["limit"].as_u64().unwrap_or(0);
@@ -291,7 +291,7 @@ impl<'a> Workflow<'a> {
         Ok(first)
     }
 
-    /// Notes how a container of a set ended, by its step.
+    /// Records the result of a container of a set, by its step.
     fn note(&mut self, container: &Value, code: i32) -> Result<()> {
         let step = text(&container["command"][0])?.trim_start_matches('/').to_owned();
         match self.ran.iter_mut().find(|(ran, _)| *ran == step) {
@@ -301,8 +301,8 @@ impl<'a> Workflow<'a> {
         Ok(())
     }
 
-    /// Notes that a pod failed. Its message is the workflow's if the pod is the entrypoint: a DAG that
-    /// fails has none.
+    /// Records that a pod failed. Its message is the workflow's if the pod is the entrypoint: a DAG
+    /// that fails has none.
     fn fail(&mut self, name: &str, message: &str) {
         self.failures.push(json!({"displayName": name, "message": message}));
         if self.spec["entrypoint"] == name {
@@ -320,7 +320,7 @@ impl<'a> Workflow<'a> {
                 "workflow.creationTimestamp.RFC3339" => Some("2026-11-21T09:00:00Z".to_owned()),
                 "workflow.scheduledTime" => Some(SCHEDULED.to_owned()),
                 "workflow.status" => self.status.map(str::to_owned),
-                // Argo quotes the list, so that its quotes survive.
+                // Argo escapes the quotes of the list.
                 "workflow.failures" => self.status.and_then(|_| {
                     serde_json::to_string(&Value::from(self.failures.clone()).to_string()).ok()
                 }),

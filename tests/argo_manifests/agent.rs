@@ -1,5 +1,5 @@
-//! The agents of a pipeline whose sources are recorded: are they whole, would Kubernetes take them,
-//! and does the lint find what is broken in them?
+//! The agents of a pipeline whose sources are recorded: are they complete, would Kubernetes accept
+//! them, and does the lint find errors in them?
 
 use anyhow::{Context as _, Result, ensure};
 use document::{Changes, Document};
@@ -31,7 +31,7 @@ fn objects(sets: &[&str]) -> Result<Vec<Value>> {
     Ok(read.collect::<Result<_, _>>()?)
 }
 
-/// What the lint finds in the agents.
+/// Returns the lint's findings in the agents.
 fn findings(sets: &[&str]) -> Result<Vec<lint::Finding>> {
     let mut findings = lint::check(&files(sets)?);
     findings.retain(|finding| finding.file == AGENT);
@@ -98,7 +98,7 @@ fn agent_scrapes_the_exporter_of_its_own_node() -> Result<()> {
     assert_eq!(container["env"], variables);
     let arguments = container["args"].as_array().context("args")?;
     let mut sets = arguments.iter().filter_map(|text| text.as_str()?.strip_prefix("--set="));
-    // As Kubernetes writes it on a node, and as the agent then reads it.
+    // The field as Kubernetes expands it on a node, and as the agent then reads it.
     let set = sets.next().context("a set field")?.replace("$(HOST_IP)", "10.1.2.3");
     let document = node(&[&set])?;
     let source = document.sources.get("metrics").and_then(|source| source.exporter.as_ref());

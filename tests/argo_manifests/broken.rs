@@ -5,8 +5,8 @@ use pipelines::argo::lint::{self, Finding};
 
 use super::{TALKATIVE, files};
 
-/// A way to break a manifest: what it is, the file, what stands there, what is put in its place, and
-/// the rule that finds it.
+/// An error in a manifest: its name, the file, the original text, the replacement, and the rule
+/// that finds it.
 pub(super) type Break = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
 /// A second model, so that a training has several pods.
@@ -14,11 +14,11 @@ pub(super) const SEVERAL: [&str; 1] = ["models.z_score={}"];
 
 pub(super) const TRAIN: &str = "cluster/train.yaml";
 pub(super) const SCORE: &str = "cluster/score.yaml";
-/// The clocks of trainings, which name a template.
+/// The CronWorkflows of trainings, which reference a template.
 pub(super) const CRON: &str = "cluster/retrain.yaml";
 pub(super) const POLICIES: &str = "cluster/network-policies.yaml";
 
-/// Fields, templates, tasks and what they hand on.
+/// Fields, templates, tasks and their artifacts.
 const BROKEN_GRAPHS: [Break; 20] = [
     ("misspelt field", TRAIN, "parallelism:", "paralelism:", "fields"),
     ("field of a newer Argo", TRAIN, "  parallelism: 4", "  podResources: {}", "fields"),
@@ -170,7 +170,7 @@ const BROKEN_COMMANDS: [Break; 16] = [
     ),
 ];
 
-/// Rights, secrets, times and the rest of the namespace.
+/// Permissions, secrets, times and the rest of the namespace.
 const BROKEN_SURROUNDINGS: [Break; 26] = [
     (
         "folder's key without a slash",

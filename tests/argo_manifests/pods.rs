@@ -1,5 +1,5 @@
-//! The pods that Argo makes of the manifests, as the API server sees them: its published schema, and
-//! what it checks besides.
+//! The pods that Argo makes of the manifests, checked like the API server does: by its published
+//! schema, and by its other rules.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 use super::{TALKATIVE, files, readers};
 
-/// Returns a list's items; what is absent has none.
+/// Returns a list's items; empty for an absent list.
 fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// Returns the workflows of manifests: those of templates, and those that clocks carry.
+/// Returns the workflows of manifests: those of templates, and those in CronWorkflows.
 fn workflows(texts: &[String]) -> Result<Vec<Value>> {
     let mut specs = Vec::new();
     for (_, text) in texts.iter().flat_map(|text| yaml::documents(text)) {
@@ -29,7 +29,7 @@ fn workflows(texts: &[String]) -> Result<Vec<Value>> {
     Ok(specs)
 }
 
-/// Makes the pod of a template as Argo 3.6 to 4.1 do, with `init` and `wait` of its own.
+/// Makes the pod of a template as Argo 3.6 to 4.1 do, with Argo's own containers `init` and `wait`.
 fn pod(spec: &Value, template: &Value) -> Result<Value> {
     let name = template["name"].as_str().context("a template has a name")?;
     let mut containers: Vec<Value> = list(&template["containerSet"]["containers"]).to_vec();
@@ -97,7 +97,7 @@ fn apply(spec: &mut Value, patch: &Value) {
     }
 }
 
-/// Says what the API server refuses in a pod though its schema holds.
+/// Returns the errors of a pod that is valid by the schema but that the API server rejects.
 fn refusals(pod: &Value) -> Vec<String> {
     let spec = &pod["spec"];
     let mut refusals = Vec::new();

@@ -29,10 +29,10 @@ fn python(script: &str, models: Option<&str>) -> anyhow::Result<Option<Command>>
     Ok(Some(python))
 }
 
-/// What the others said, and the text of each file.
+/// Output of the other programs, and the text of each file.
 type Read = (Output, Vec<(String, String)>);
 
-/// Returns what the published schemas of Kubernetes refuse in objects; nothing if
+/// Returns the errors of objects by the published schemas of Kubernetes; nothing if
 /// `LYNCEUS_TEST_PYTHON` is `off`.
 pub(super) fn refused_by_schema(objects: &[Value]) -> anyhow::Result<Option<String>> {
     let Some(mut python) = python("schemas.py", None)? else { return Ok(None) };
@@ -43,7 +43,7 @@ pub(super) fn refused_by_schema(objects: &[Value]) -> anyhow::Result<Option<Stri
     Ok(Some(String::from_utf8(done.stdout)?))
 }
 
-/// Writes manifests into a folder, with a further field set, and has them read.
+/// Writes manifests into a folder, with another field set, and runs the other readers.
 fn read_by_others(
     folder: &Path,
     models: Option<&str>,

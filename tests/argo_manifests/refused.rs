@@ -1,4 +1,4 @@
-//! Manifests that are whole by themselves, and hand on the wrong thing or hold what is refused.
+//! Manifests that are valid by themselves, but pass the wrong artifact or contain rejected values.
 
 use pipelines::argo::lint::{self, File};
 
@@ -86,7 +86,7 @@ const BROKEN_WIRES: [Break; 12] = [
     ),
 ];
 
-/// Values that the API server or Argo refuses, and names of what is not there.
+/// Values that the API server or Argo rejects, and references to missing objects.
 const BROKEN_VALUES: [Break; 15] = [
     ("memory in no unit", TRAIN, "memory: 128Mi", "memory: 128MB", "value"),
     ("processor in no unit", TRAIN, "cpu: 100m", "cpu: 100mm", "value"),
@@ -147,7 +147,7 @@ const BROKEN_VALUES: [Break; 15] = [
     ),
 ];
 
-/// What a real cluster refuses or does wrongly without a word.
+/// Errors that a real cluster rejects or runs wrongly without a message.
 const BROKEN_CLUSTER: [Break; 7] = [
     (
         "volume of a single container",

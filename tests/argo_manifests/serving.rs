@@ -1,5 +1,5 @@
-//! The endpoint of a live model in a cluster: is it whole, would Kubernetes take it, and does the lint
-//! find what is broken in it?
+//! The endpoint of a live model in a cluster: is it complete, would Kubernetes accept it, and does
+//! the lint find errors in it?
 
 use anyhow::{Context as _, Result, ensure};
 use pipelines::argo::lint::{self, File};
@@ -36,7 +36,7 @@ fn endpoint_manifests_have_no_finding_and_the_schemas_accept_them() -> Result<()
         let mut objects = objects(serving)?;
         let kinds: Vec<&str> = objects.iter().filter_map(|it| it["kind"].as_str()).collect();
         assert_eq!(kinds, expected);
-        // KServe's own kind is none of Kubernetes' schemas.
+        // KServe's own kind is not in the schemas of Kubernetes.
         objects.retain(|object| object["kind"] != "InferenceService");
         let Some(said) = readers::refused_by_schema(&objects)? else { continue };
         assert_eq!(said, "");

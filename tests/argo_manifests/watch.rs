@@ -1,4 +1,4 @@
-//! Do the dashboard and the rules ask for series that exist, and do the rules say what they should?
+//! Do the dashboard and the rules query existing series, and do the rules fire correctly?
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -87,7 +87,7 @@ fn rules_for_the_operator_are_those_of_the_file() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What promtool plays against the rules: minutes of series, and what must fire when.
+/// Input of promtool for the rules: minutes of series, and the expected alerts.
 const PLAY: &str = r#"
 rule_files: [rules.yaml]
 evaluation_interval: 1m
@@ -192,7 +192,7 @@ fn a_sink_that_writes_into_the_cluster_has_an_account_that_may_do_no_more() -> a
     assert_eq!(rules(&account("annotations: true")?)?, Value::from(vec![rule("pods", &["patch"])]));
     let files = super::files(&[EXPORT])?;
     assert!(files.iter().all(|file| !file.text.contains("ClusterRole")), "others have none");
-    // More than the sink does is refused.
+    // A permission that the sink does not need is refused.
     let mut files = super::files(&[&sink("events: true")])?;
     for file in &mut files {
         file.text = file.text.replace("- create\n", "- delete\n");

@@ -185,8 +185,8 @@ impl Shards {
 
     /// Returns the number of shards for a number of entities. The number of the live version is
     /// kept while its shards have between half and one and a half times the intended number of
-    /// entities, because another number resets all states. If the document lists values, there is
-    /// one shard for each value.
+    /// entities, because another number resets all states. If the document lists values, there are
+    /// at most as many shards as values.
     pub fn fitting(&self, entities: usize, live: Option<u32>) -> u32 {
         let fits = |count: &u32| {
             let count = usize::try_from(*count).unwrap_or(1).max(1);
