@@ -39,7 +39,7 @@ alerts:
 
 const TRAINED: &str = "2026-11-21T10:10:00Z";
 
-/// Returns the row of a pod of a kind, so many seconds after ten o'clock.
+/// Returns the row of a pod of a kind, this number of seconds after ten o'clock.
 fn row(pod: &str, (kind, image): (usize, &str), seconds: u32) -> String {
     let number: u32 = pod.bytes().map(u32::from).sum();
     let wave = f64::from(seconds * 7 + number * 13).sin();
@@ -49,7 +49,7 @@ fn row(pod: &str, (kind, image): (usize, &str), seconds: u32) -> String {
     format!("2026-11-21T10:{minute:02}:{second:02}Z,{pod},{image},{cpu:.4},{bytes:.1}\n")
 }
 
-/// Makes a workspace whose table holds 20 minutes of 18 pods, and one pod that says it is nginx and
+/// Makes a workspace whose table holds 20 minutes of 18 pods, and one pod that declares nginx and
 /// behaves like redis for three minutes.
 fn workspace() -> anyhow::Result<Workspace> {
     let workspace = Workspace::new()?;
@@ -82,7 +82,7 @@ fn mismatch_of_pod_and_image_is_notified_with_its_end() -> anyhow::Result<()> {
     let models = workspace.run(&["models", "list", "kinds"])?;
     assert!(models.contains("live"), "{models}");
 
-    // Minute by minute, as a clock starts it.
+    // One tick for each minute.
     for minute in 11..=20 {
         let at = format!("2026-11-21T10:{minute}:00Z");
         let begin = ["score", "kinds.yaml", "--at", &at, "--since", TRAINED];
@@ -106,7 +106,7 @@ fn mismatch_of_pod_and_image_is_notified_with_its_end() -> anyhow::Result<()> {
             (text("entity"), text("kind"), text("status"))
         })
         .collect();
-    // On the way from one behaviour to the other it may be unlike both for a moment.
+    // Between the two behaviours it may briefly be unlike both.
     assert!(seen.iter().all(|(entity, kind, _)| (*entity, *kind) == ("web-9", "mismatch")));
     let states: Vec<&str> = seen.iter().map(|(_, _, status)| *status).collect();
     assert_eq!((states.first(), states.last()), (Some(&"firing"), Some(&"resolved")), "{states:?}");
@@ -202,7 +202,7 @@ fn a_worse_model_of_classes_is_not_promoted_and_a_bundle_of_other_classes_is_ref
     Ok(())
 }
 
-/// The endpoint of a pipeline, which ends with the test.
+/// The endpoint of a pipeline, which stops at the end of the test.
 struct Endpoint {
     process: Child,
     address: String,
@@ -245,7 +245,7 @@ fn endpoint_names_the_class_of_each_entity_once_it_has_enough_rows() -> anyhow::
     workspace.run(&["run", "kinds.yaml", "--now", TRAINED])?;
     let endpoint = Endpoint::start(&workspace, "kinds")?;
 
-    // Two new pods in turn, the later rows first: one behaves like redis and says it is nginx.
+    // Two new pods in turn, the later rows first: one behaves like redis and declares nginx.
     let (mut rows, mut images) = (Vec::new(), Vec::new());
     for seconds in [650, 640, 630, 620, 610] {
         for (pod, kind, image) in [("new-1", 2, "nginx:1.25"), ("db-1", 0, "mariadb:10.11")] {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-/// The line that is typed, and how it reads after the tabulator key.
+/// The typed line, and the line after the Tab key.
 const CASES: [(&str, &str); 4] = [
     ("lynceus status nod", "lynceus status node"),
     ("lynceus runs show node prev", "lynceus runs show node previous"),
@@ -69,7 +69,7 @@ fn bash_completes_names_of_pipelines_and_runs() -> Result<()> {
     Ok(())
 }
 
-/// Types a line into a shell behind a terminal, then the tabulator key, and prints the line.
+/// Types a line and the Tab key into a shell in a terminal, and prints the line.
 const TYPED_INTO_ZSH: &str = r#"
 zmodload zsh/zpty
 zpty shell zsh -f -i

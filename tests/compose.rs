@@ -1,5 +1,4 @@
-//! Would the compose file start what it should: are its commands, documents and files what they are
-//! taken for?
+//! Would the compose file start what it should: are its commands, documents and files valid?
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +14,7 @@ fn folder() -> PathBuf {
 
 fn compose() -> anyhow::Result<Value> {
     let text = fs_err::read_to_string(folder().join("compose.yaml"))?;
-    // Merge keys are YAML 1.1: what they add is looked at by itself.
+    // Merge keys are YAML 1.1; the merged fields are checked separately.
     Ok(serde_saphyr::from_str(&text.replace("    <<: *lynceus\n", ""))?)
 }
 

@@ -41,7 +41,7 @@ fn z_scores_get_columns_of_their_own_once_they_are_asked_for() -> Result<()> {
     let rows: Vec<Vec<&str>> = rows.lines().map(|row| row.split('|').collect()).collect();
     assert_eq!(rows.len(), 13, "09:21:00 to 09:22:00 by five seconds: {rows:?}");
     assert_eq!(rows[0][1], "", "no query had run: {rows:?}");
-    // Mean and deviation of the reference rows, from the quantiles at even levels alone.
+    // Mean and deviation of the reference rows, computed only from the quantiles at even levels.
     let version = rows[12][2];
     let file = workspace.store().join("models/cluster/versions").join(version);
     let reference = models::Reference::parse(&fs_err::read(file.join("reference.json"))?)?;

@@ -1,4 +1,4 @@
-//! Does every link of the documentation lead somewhere, and is every page of the book listed?
+//! Does every link of the documentation resolve, and is every page of the book listed?
 
 mod errors;
 mod source;
@@ -46,7 +46,7 @@ fn targets(text: &str) -> Vec<String> {
     targets
 }
 
-/// Returns the anchor that a heading gets.
+/// Returns the anchor of a heading.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));

@@ -1,4 +1,4 @@
-//! How many places does an extension touch? Those that are there are counted: every line of code
+//! How many places does an extension touch? Counts, for the existing extensions, every line of code
 //! outside their own files that names them.
 
 use std::path::Path;
@@ -70,9 +70,9 @@ fn modules(folder: &str) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Holds each extension of a folder of settings against its two files and its two registries.
+/// Compares each extension of a folder of settings with its two files and its two registries.
 ///
-/// A registration is a module and a variant with the settings, or an arm with the code.
+/// A registration is a module and a variant with the settings, or a match arm with the code.
 fn check(settings: &str, code: &str) -> anyhow::Result<()> {
     let names = modules(settings)?;
     anyhow::ensure!(names.len() > 1, "{settings} holds extensions");
@@ -93,7 +93,7 @@ fn check(settings: &str, code: &str) -> anyhow::Result<()> {
                 .count();
             assert!((1..=2).contains(&lines), "{name}: {lines} lines in {registry}: {mentions:#?}");
         }
-        // Words of the language, too; `postgres` and `kubernetes` are sources as well.
+        // These names are also common words; `postgres` and `kubernetes` are also sources.
         let words = ["file", "stdout", "email", "webhook", "slack", "postgres", "kubernetes"];
         let is_word = words.contains(&name.as_str());
         let camel = camel(&name);
@@ -121,7 +121,7 @@ fn sink_touches_its_two_files_and_two_lines_in_each_registry() -> anyhow::Result
     check("crates/document/src/sinks", "steps/export/src/sinks")
 }
 
-/// Returns the lines that hold a text which is no part of a longer name.
+/// Returns the lines that contain a text as a whole name.
 fn lines(text: &str) -> Vec<&'static Mention> {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let is_whole = |line: &str, at: usize| {
@@ -135,8 +135,8 @@ fn lines(text: &str) -> Vec<&'static Mention> {
     LINES.iter().filter(holds).collect()
 }
 
-/// Holds an extension against its tables: each has one line that begins with its text, and lines
-/// with `variant` stand in the tables and in `elsewhere` alone.
+/// Checks an extension in its tables: each has one line that begins with its text, and lines with
+/// `variant` are only in the tables and in `elsewhere`.
 fn check_tables(name: &str, tables: &[(&str, String)], variant: &str, elsewhere: &[&str]) {
     for (file, text) in tables {
         let found = lines(text);
@@ -150,7 +150,7 @@ fn check_tables(name: &str, tables: &[(&str, String)], variant: &str, elsewhere:
     }
 }
 
-/// Says that one of these files is there.
+/// Checks that one of these files exists.
 fn check_files(name: &str, files: &[String]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let is_there = |file: &String| root.join(file).exists();
@@ -166,7 +166,7 @@ fn detector_touches_its_three_files_and_a_line_in_each_table() {
     for kind in contract::DetectorKind::ALL {
         let (name, camel) = (kind.name(), camel(kind.name()));
         check_files(name, &[format!("crates/document/src/models/{name}.rs")]);
-        // Kinds of trees have the use of a model in common.
+        // Kinds of trees share the code that applies a model.
         let shared = match name {
             "decision_tree" | "random_forest" => "class_trees",
             "gradient_boosting" => "classify/boosted",
@@ -199,7 +199,7 @@ fn source_touches_its_two_files_and_a_line_in_each_table() {
             ("steps/collect/src/source.rs", format!("Kind::{camel}(settings) => settings,")),
             ("steps/collect/src/sources.rs", format!("pub(crate) mod {name};")),
         ];
-        // `now: last_row` is that of a table, and a node's agent runs the exporter and Tetragon.
+        // `now: last_row` is only for tables, and a node's agent runs the exporter and Tetragon.
         let elsewhere = ["crates/document/src/check.rs", "pipelines/src/argo/agent.rs"];
         let variant = format!("Kind::{camel}(");
         check_tables(name, &tables, &variant, &elsewhere);

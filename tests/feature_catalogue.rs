@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 /// 2026-11-18T00:00:00Z in seconds.
 const START: i64 = 1_794_960_000;
 
-/// A row every ten minutes of three hosts, from one ten minutes to another.
+/// One row every ten minutes for three hosts, for a range of steps.
 fn table(steps: std::ops::Range<i64>) -> String {
     let mut text = "time,host,requests,errors\n".to_owned();
     for step in steps {
@@ -115,7 +115,7 @@ fn group_is_published_once_a_day_and_its_days_never_change() -> anyhow::Result<(
     let workspace = published()?;
     let list = workspace.json(&["features", "list"])?;
     assert_eq!(list[0]["group"], "host_load");
-    // The first row has no difference, and the last day is not over.
+    // The first row has no difference, and the last day is incomplete.
     let days = workspace.json(&["features", "show", "host_load"])?;
     let dates: Vec<&str> = days["parts"]
         .as_array()
@@ -128,7 +128,7 @@ fn group_is_published_once_a_day_and_its_days_never_change() -> anyhow::Result<(
     assert_eq!(days["parts"][dates.len() - 1]["rows"], 3 * DAY);
     let again = workspace.json(&["features", "publish", "hosts", "--group", "host_load"])?;
     assert_eq!((states(&again, "same"), states(&again, "published")), (dates.len(), 0), "{again}");
-    // The same days with other values: what is there stays.
+    // The same days with other values: the published rows stay.
     let other = table(0..3 * DAY + 70).replace(",h1,", ",h9,");
     fs_err::write(workspace.path().join("rows.csv"), other)?;
     workspace.run(&["run", "hosts.yaml"])?;
@@ -160,7 +160,7 @@ fn table_is_published_without_a_pipeline_and_again_changes_nothing() -> anyhow::
         stats["columns"].as_array().into_iter().flatten().map(|it| &it["name"]).collect();
     assert_eq!(names, ["requests", "errors"]);
     assert_eq!(states(&workspace.json(&publish_table("rows.csv", &[]))?, "same"), 3);
-    // The same rows in Parquet, and a day more.
+    // The same rows in Parquet, and one more day.
     let steps = 0..4 * DAY;
     let text = table(steps.clone());
     let cells: Vec<Vec<&str>> = text.lines().skip(1).map(|row| row.split(',').collect()).collect();
@@ -215,7 +215,7 @@ fn table_with_other_columns_is_refused_until_a_version_is_asked_for() -> anyhow:
     assert_eq!((&listed[0]["version"], &listed[0]["days"]), (&1.into(), &3.into()), "{listed}");
     let next = workspace.json(&publish_table("other.csv", &["--new-version", "renamed"]))?;
     assert_eq!((&next["version"], states(&next, "published")), (&2.into(), 3), "{next}");
-    // A day that the table covers partly is not published unless it is asked for.
+    // A day that the table covers partly is published only on request.
     write("short.csv", table(4 * DAY..4 * DAY + 9).replace("errors", "faults"))?;
     let short = workspace.json(&publish_table("short.csv", &[]))?;
     assert_eq!((states(&short, "partial"), states(&short, "published")), (1, 0), "{short}");
@@ -293,9 +293,10 @@ fn training_on_a_group_records_its_parts() -> anyhow::Result<()> {
         inputs.as_object().is_some_and(|it| it.keys().any(|key| key.starts_with("pins"))),
         "{inputs}"
     );
-    // Nothing has changed: the cache has it.
+    // Nothing has changed, so the result comes from the cache.
     assert_eq!(state(&trained(&workspace, &[])?, "collect")?, "cached");
-    // A day is published since: the same run reads what it read, and --repin reads it, too.
+    // Another day is published: the same run reads its pinned days, and with --repin also the new
+    // day.
     fs_err::write(workspace.path().join("rows.csv"), table(-DAY..3 * DAY + 70))?;
     let published = workspace.json(&backfill(&["--from", "2026-11-18"]))?;
     let filled = published["days"].as_array().context("days")?;

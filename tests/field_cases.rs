@@ -1,4 +1,5 @@
-//! Reports from the field, from a real server to the scores: what must not blind a pipeline.
+//! Problems that users reported, tested from a real server to the scores: they must not stop
+//! detection.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -41,8 +42,8 @@ fn moved() -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Trains on 25 minutes, scores the next 20 in two ticks, and returns how many windows
-/// of each entity and part (before, while and after two series stand for `n1`) have a verdict.
+/// Trains on 25 minutes, scores the next 20 in two ticks, and returns how many windows of each
+/// entity and part (before, while and after two series exist for `n1`) have a verdict.
 fn verdicts(promql: &str) -> anyhow::Result<BTreeMap<(String, &'static str, String), usize>> {
     let server = Prometheus::with(&moved()?, &[])?;
     let workspace = Workspace::new()?;
@@ -192,7 +193,7 @@ fn day(is_gone: bool) -> anyhow::Result<(usize, Vec<serde_json::Value>)> {
         write!(text, "{}", BEGIN + 60 * minute)?;
         for (column, noise) in noise.iter_mut().enumerate() {
             *noise = 0.8 * *noise + random.random_range(-1.0..1.0);
-            // Every other signal follows the same wave.
+            // Every second signal follows the same wave.
             let value = 50.0 + *noise + if column % 2 == 0 { 5.0 * wave } else { 0.0 };
             text.push(',');
             if !(is_gone && column == 0 && minute >= 720 + 120) {

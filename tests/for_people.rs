@@ -1,4 +1,4 @@
-//! Does the command line print what a person needs, no more and no less?
+//! Does the command line print the information that a user needs, and nothing else?
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -10,7 +10,8 @@ use crate::workspace::Workspace;
 #[test]
 fn ten_warnings_of_a_task_are_printed_and_all_with_verbose() -> Result<()> {
     let workspace = Workspace::new()?;
-    // Ten seconds have no row with a value: each column that should change is warned about.
+    // Ten seconds have no row with a value, so there is a warning for each column that should
+    // change.
     let run = ["run", "cluster", "--sample", "--set", "range=10s"];
     let warnings = |arguments: &[&str]| -> Result<Vec<String>> {
         let output = workspace.output(arguments)?;

@@ -1,5 +1,5 @@
-//! What the API server of Kubernetes refuses, without one: the published `OpenAPI`, cut down, and the rules
-//! of its own validation that no schema says.
+//! Validates objects like the API server of Kubernetes, without one: by a reduced copy of the
+//! published `OpenAPI`, and by validation rules that are not in the schema.
 
 mod rules;
 mod schema;
@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result, ensure};
 use pipelines::argo::{self, RuleFormat, Serving, yaml};
 use serde_json::{Value, json};
 
-/// Returns what the API server says of an object, a line each; nothing of an object that it takes. An
-/// unknown field is one, as with `kubectl apply --validate=strict`.
+/// Returns the API server's errors for an object, one per line; empty for a valid object. An
+/// unknown field is an error, as with `kubectl apply --validate=strict`.
 pub(crate) fn refusals(object: &Value) -> Result<Vec<String>> {
     let mut said = schema::refusals(object)?;
     said.extend(rules::refusals(object));
@@ -31,7 +31,7 @@ pub(crate) fn argo_pod(spec: &Value, template: &Value, volumes: &[Value]) -> Val
         let mut mounts = list(&container["volumeMounts"]);
         mounts.extend(shared.iter().cloned());
         container["volumeMounts"] = mounts.into();
-        // Argo's own field, which its executor keeps to.
+        // A field of Argo, which its executor implements.
         container.as_object_mut().map(|fields| fields.remove("dependencies"));
     }
     let mut pod = json!({
@@ -76,7 +76,7 @@ fn objects() -> Result<Vec<(String, Value)>> {
     Ok(objects)
 }
 
-/// Says whether a schema of Kubernetes itself is for an object; Argo and kustomize have their own.
+/// Returns whether Kubernetes has a schema for an object; Argo and kustomize have their own.
 fn is_known(object: &Value) -> bool {
     let version = object["apiVersion"].as_str().unwrap_or_default();
     !version.starts_with("argoproj.io") && !version.contains("kustomize")
@@ -126,7 +126,7 @@ fn api_server_takes_every_pod_that_argo_makes_of_a_container() -> Result<()> {
     Ok(())
 }
 
-/// Changes of an object: the field by its JSON pointer, its value, and what is then said.
+/// A change of an object: the field by its JSON pointer, its value, and the expected error.
 type Change = (&'static str, Value, &'static str);
 
 fn is_refused(kind: &str, name: &str, changes: &[Change]) -> Result<()> {

@@ -1,4 +1,5 @@
-//! The product as a whole: the real program, real data, real servers. A module is one question.
+//! Tests of the whole product: the real program, real data, real servers. Each module answers one
+//! question.
 
 mod agent;
 mod argo_emulation;

@@ -1,5 +1,5 @@
-//! Does `lynceus run node --sample` find faults of nodes, and does a data set come with what it was
-//! made of?
+//! Does `lynceus run node --sample` find faults of nodes, and does an exported data set include its
+//! raw data?
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! Does the notebook over scores run, and say what the program says?
+//! Does the notebook about scores run, with the same results as the program?
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! Stores that earlier versions wrote, of each format one: all of it is read, and scoring resumes where it was.
+//! Stores that earlier versions wrote, one for each format: everything can be read, and scoring
+//! resumes where it stopped.
 
 use std::path::{Path, PathBuf};
 
@@ -100,11 +101,11 @@ fn scoring_resumes_from_the_watermark_of_each_format() -> anyhow::Result<()> {
         let scores = workspace.json(&[&["scores", "hosts.yaml"][..], &range].concat())?;
         let scores = list(&scores, "scores")?;
         assert_eq!(scores[0]["time"], "2026-11-21T05:11:00Z", "{name}");
-        // The fault lasts until 05:14, and the detector, whose memory is that of the store, follows.
+        // The fault lasts until 05:14, and the detector continues from its state in the store.
         let verdicts = scores.iter().map(|it| it["entities"][1]["verdict"] == "anomalous");
         let expected: Vec<bool> = (11..=20).map(|minute| minute <= 16).collect();
         assert_eq!(verdicts.collect::<Vec<_>>(), expected, "{name}: {scores:?}");
-        // The alarm was open: it ends, and does not begin again.
+        // The alarm was open: it ends, and does not start again.
         let messages = workspace.json(&[&["messages", "hosts"][..], &range].concat())?;
         let alerts: Vec<&Value> = list(&messages, "messages")?
             .iter()
@@ -114,7 +115,7 @@ fn scoring_resumes_from_the_watermark_of_each_format() -> anyhow::Result<()> {
         let [ended] = alerts.as_slice() else { anyhow::bail!("{name}: {messages}") };
         assert_eq!((&ended["entity"], &ended["status"]), (&"h1".into(), &"resolved".into()));
         assert_eq!(ended["since"], "2026-11-21T05:05:00Z", "{name}");
-        // What was trained then can be trained again beside it.
+        // A new training can run beside the old one.
         workspace.run(&["run", "hosts.yaml", "--now", "2026-11-21T05:20:00Z"])?;
         workspace.run(&["compare", "hosts", "previous", "last"])?;
     }

@@ -1,4 +1,4 @@
-//! Does every command that the README shows do what it says?
+//! Does every command in the README work as described?
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,10 +9,11 @@ use document::Changes;
 
 use crate::prometheus::Prometheus;
 
-/// The recording is quiet up to here.
+/// The recording has no anomaly before this time.
 const QUIET_UNTIL: &str = "2026-11-21T08:36:00Z";
 
-/// What a server with the recorded raw series can answer, in windows that suit its 92 minutes.
+/// Queries that a server with the recorded raw series can answer, with windows that fit its 92
+/// minutes.
 const SERVED: &str = "
 step: 5s
 range: 40m
@@ -48,8 +49,8 @@ fn commands() -> Result<Vec<String>> {
     Ok(commands)
 }
 
-/// Where the commands run: a store of its own for what asks a server, with a document that the
-/// server of the tests can answer.
+/// Where the commands run: a separate store for commands that query a server, with a document that
+/// the test server can answer.
 struct Place {
     folder: tempfile::TempDir,
     server: Prometheus,
@@ -107,11 +108,11 @@ fn every_command_of_the_readme_works() -> Result<()> {
             continue;
         }
         ensure!(line.starts_with("cargo lynceus "), "no test runs `{line}`");
-        // What follows a training on a server's data is about that pipeline.
+        // Commands after a training on a server's data refer to that pipeline.
         let asks = line.contains("sources.metrics.prometheus.url=");
         let follows = line.contains(" models ") || line.contains(" report ");
         served = asks || (served && follows);
-        // A page that is written by name goes where the test may write.
+        // A page with a given file name is written to the test's folder.
         let page = place.folder.path().join("compare.html");
         let line = line.replace("--html compare.html", &format!("--html {}", page.display()));
         let said = place.run(&line, served)?;

@@ -1,5 +1,5 @@
-//! Does a newcomer see at a glance what was watched, what was wrong, and how good the models are?
-//! The sample's own pages, in a real browser and before a validator.
+//! Does the page show a new user at first sight what was monitored, what was wrong, and how good
+//! the models are? Checks the sample's pages in a real browser and with a validator.
 
 #[path = "support/browser.rs"]
 mod browser;
@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::workspace::Workspace;
 
-/// Share of a picture that may look otherwise than when a person looked at it: numbers such as
-/// seconds and memory are in it.
+/// Share of a picture that may differ from the reviewed one, because numbers such as seconds and
+/// memory vary.
 const OTHER: f64 = 0.02;
 
 /// Runs the sample twice, the second time with another parameter, and keeps the folder.
@@ -29,7 +29,7 @@ fn sample() -> Result<&'static Workspace> {
     let compare = workspace.path().join("compare.html").display().to_string();
     let [first, last] = runs(&workspace)?;
     workspace.run(&["compare", "cluster", &first, &last, "--html", &compare])?;
-    // Another test may have been quicker; then this one's folder goes.
+    // If another test was faster, this test's folder is removed.
     Ok(SAMPLE.get_or_init(|| workspace))
 }
 

@@ -1,4 +1,5 @@
-//! Does `lynceus scenario check` tell a data set that shows its faults from one that does not?
+//! Does `lynceus scenario check` distinguish a data set that shows its faults from one that does
+//! not?
 
 use anyhow::{Context as _, Result};
 use contract::{FeatureColumn, FeatureContract, Span, Timestamp};
@@ -21,7 +22,7 @@ const LOG: &str = "start,end,label,target
 2026-11-29T10:20:03Z,2026-11-29T10:24:03Z,disk_stress,
 ";
 
-/// Forty minutes, a window each 10 s. Processor and disk follow their faults 25 s late.
+/// Forty minutes, with a window each 10 s. CPU and disk metrics follow their faults 25 s late.
 fn features(rows: impl Iterator<Item = usize>) -> Result<FeatureTable> {
     let start = "2026-11-29T10:00:00Z".parse::<Timestamp>().map_err(anyhow::Error::msg)?;
     let column = |name: &str| FeatureColumn {

@@ -1,4 +1,4 @@
-//! Do faults happen as the scenario file says, and does nothing stay behind, whatever is killed?
+//! Are faults injected as in the scenario file, and is nothing left behind after any kill?
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -33,7 +33,7 @@ steps:
 
 struct Lab {
     folder: tempfile::TempDir,
-    /// Names this lab in the environment of all that it starts.
+    /// Identifies this lab in the environment of all its processes.
     mark: String,
 }
 
@@ -74,7 +74,7 @@ impl Lab {
         }
     }
 
-    /// Returns what faults have left in the folder they write to.
+    /// Returns the files that faults have left in their folder.
     fn files(&self) -> Result<Vec<String>> {
         let entries = fs_err::read_dir(self.folder.path())?;
         let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
@@ -112,7 +112,7 @@ fn every_kind_of_fault_runs_and_the_log_has_its_true_times() -> Result<()> {
         let mut asked = 0;
         for mut stream in server.incoming().map_while(Result::ok) {
             let mut first = [0; 4];
-            // A client that only looks whether somebody listens, or goes away, is not a request.
+            // A client that only connects, or disconnects, is not a request.
             drop(stream.read_exact(&mut first));
             if &first == b"end." {
                 break;
@@ -172,7 +172,7 @@ fn kernel_holds_what_a_fault_starts_to_the_limits_of_the_file() -> Result<()> {
         ensure!(Instant::now() < deadline, "no stress-ng with limits starts");
         std::thread::sleep(Duration::from_millis(10));
     };
-    // What programs map beside the memory they are asked to use is a gigabyte.
+    // Programs may map one gigabyte in addition to the requested memory.
     assert_eq!((memory, size), ((96 + 1024) << 20, 24 << 20));
     Command::new("kill").args(["-INT", &child.id().to_string()]).status()?;
     assert_eq!(child.wait_with_output()?.status.code(), Some(130));
@@ -201,7 +201,7 @@ fn runner_killed_at_any_moment_leaves_no_process_and_a_log_that_label_reads() ->
     let mut generator = rand_chacha::ChaCha8Rng::seed_from_u64(5);
     for _ in 0..50 {
         let mut child = lab.start()?;
-        // The moment is what is tested.
+        // The time of the kill is the subject of the test.
         std::thread::sleep(Duration::from_millis(generator.random_range(0..1500)));
         child.kill()?;
         child.wait()?;
@@ -245,7 +245,7 @@ fn worker_killed_with_its_fault_is_logged_as_a_transition() -> Result<()> {
         std::thread::sleep(Duration::from_millis(10));
     };
     Command::new("kill").args(["-KILL", &worker.to_string()]).status()?;
-    // The runner goes on with the next fault; its own end stops that one.
+    // The runner continues with the next fault, which stops when the runner ends.
     while lab.log().records()?.first().is_none_or(|record| record.end.is_none()) {
         ensure!(Instant::now() < deadline, "the lost fault is not logged");
         std::thread::sleep(Duration::from_millis(10));
@@ -273,7 +273,7 @@ fn reverse_shell_talks_over_loopback_alone_and_ends_with_its_runner() -> Result<
             let side = |number| fs_err::read_link(path.join("fd").join(number)).ok();
             Some([side("0")?, side("1")?, side("2")?])
         });
-        // For a moment after the fork it still has the sides of its parent.
+        // Briefly after the fork it still has the connections of its parent.
         let mut of_one = sides.filter(|[input, output, errors]| input == output && input == errors);
         let found = of_one.find_map(|[input, ..]| {
             let name = input.to_string_lossy().into_owned();
@@ -299,7 +299,8 @@ fn reverse_shell_talks_over_loopback_alone_and_ends_with_its_runner() -> Result<
     Ok(())
 }
 
-/// In a network of its own, which only root can make: elsewhere this asks nothing.
+/// Runs in a separate network namespace, which only root can create; for other users this test does
+/// nothing.
 #[test]
 fn slow_network_is_injected_and_one_that_the_kernel_cannot_make_is_refused_with_the_reason()
 -> Result<()> {

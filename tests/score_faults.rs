@@ -1,4 +1,4 @@
-//! Does scoring survive what happens to it: kills, races, outages?
+//! Does scoring survive kills, races and outages?
 
 mod killed;
 mod outages;
@@ -35,7 +35,8 @@ fn a_hundred_kills_in_two_hundred_ticks_change_no_score_and_no_alarm() -> anyhow
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
     let (mut kills, mut kills_of_alert) = (0, 0);
     for number in 102..=100 + TICKS {
-        // Kills until the hundred is full; three in a row at most, then perhaps a tick that ends.
+        // Kills up to a total of one hundred; at most three in a row, then possibly a tick that
+        // ends.
         for _ in 0..3 {
             if kills == KILLS || random.random_bool(0.3) {
                 break;
@@ -50,7 +51,8 @@ fn a_hundred_kills_in_two_hundred_ticks_change_no_score_and_no_alarm() -> anyhow
             };
             kills += usize::from(running);
             kills_of_alert += usize::from(running && !of_score);
-            // A machine that is busy at one time and not at another: moments stay within the step.
+            // The load of the machine varies, so the length is adjusted to keep the kills within
+            // the step.
             length = length.mul_f64(if running { 1.05 } else { 0.8 });
         }
         if random.random_bool(0.5) || number == 100 + TICKS {
@@ -84,7 +86,7 @@ fn two_concurrent_schedulers_score_and_notify_each_window_once() -> anyhow::Resu
                 ensure!([0, 4, 5].contains(&code(output.status)), "{said}");
             }
         }
-        // What one of them left to the other is done by the next tick.
+        // The next tick does the remaining work of both.
         two.tick(number)?;
     }
     assert_eq!(differences(&one.scored()?, &two.scored()?), [""; 0], "{lost} races were lost");
@@ -131,20 +133,20 @@ fn hour_without_prometheus_and_store_is_caught_up() -> anyhow::Result<()> {
     for workspace in [&away, &there] {
         workspace.run(&up("2026-11-21T08:16:00Z"))?;
     }
-    // Nobody answers: an outside service failed, and nothing moved.
+    // No server answers: an external service failed, and the watermark did not move.
     let before = scored(&away)?;
     for at in ["2026-11-21T08:17:00Z", "2026-11-21T08:47:00Z", "2026-11-21T09:16:00Z"] {
         let output = away.output(&tick(at))?;
         assert_eq!(code(output.status), 4, "{}", String::from_utf8_lossy(&output.stderr));
     }
     assert_eq!(scored(&away)?, before);
-    // Nor does the store, which is a bucket that nobody serves.
+    // The store, a bucket without a server, does not answer either.
     let silent = FaultProxy::start(None, &[], Fault::Silence)?;
     let slow = silent.url();
     let nobody = "http://127.0.0.1:1";
     for (arguments, endpoint) in [
         (&up("2026-11-21T09:16:00Z"), nobody),
-        // Or one that takes requests and never answers: the tick ends all the same.
+        // Or a server that accepts requests and never answers: the tick still ends.
         (&up("2026-11-21T09:16:00Z"), slow.as_str()),
         (&tick("2026-11-21T09:16:00Z").to_vec(), nobody),
         (&tick("2026-11-21T09:16:00Z").to_vec(), slow.as_str()),

@@ -1,4 +1,4 @@
-//! Is each window scored once, whatever the ticks do?
+//! Is each window scored exactly once, for any sequence of ticks?
 
 use anyhow::Context as _;
 
@@ -26,7 +26,7 @@ fn tick(workspace: &Workspace, at: &str) -> anyhow::Result<serde_json::Value> {
     workspace.json(&["score", "cluster", "--sample", "--at", at, "--since", "2026-11-21T08:36:00Z"])
 }
 
-/// Returns the hashes of scores and states, without those of ticks that came late: they say how
+/// Returns the hashes of scores and states, without those of late ticks, which depend on how
 /// windows were divided into ticks.
 fn outcomes(workspace: &Workspace) -> anyhow::Result<std::collections::BTreeMap<String, String>> {
     let promised = workspace.promised()?;
@@ -76,7 +76,7 @@ fn a_tick_that_lost_its_watermark_move_scores_no_window_twice() -> anyhow::Resul
     let before_move = fs_err::read(&watermark)?;
     tick(&workspace, AT[3])?;
     let expected = outcomes(&workspace)?;
-    // What a kill between the score objects and the watermark leaves behind.
+    // The state after a kill between the score objects and the watermark.
     fs_err::write(&watermark, before_move)?;
     tick(&workspace, AT[3])?;
     assert_eq!(differences(&expected, &outcomes(&workspace)?), [""; 0]);

@@ -11,14 +11,14 @@ use serde_json::Value;
 use crate::hosts;
 use crate::workspace::{Workspace, differences};
 
-/// Minutes that are trained on, and hosts.
+/// Minutes for training, and number of hosts.
 const TRAINED: i64 = 400;
 const HOSTS: i64 = 8;
 /// What `train` and `score` take as the current time.
 const NOW: &str = "2026-11-21T06:40:00Z";
 const SCORED_AT: &str = "2026-11-21T06:50:30Z";
 
-/// A workspace with the rows of the hosts that are wanted, in so many shards.
+/// A workspace with the rows of the selected hosts, in this number of shards.
 fn with(shards: u32, wanted: impl Fn(&str) -> bool) -> anyhow::Result<Workspace> {
     let workspace = Workspace::new()?;
     let rows = hosts::table(0..TRAINED + 60, HOSTS, |_| true);
@@ -107,9 +107,9 @@ fn shards_side_by_side_leave_the_bytes_of_shards_one_after_another() -> anyhow::
         let tick = ["score", "hosts.yaml", "--since", NOW, "--at", SCORED_AT, "--jobs", jobs];
         workspace.run(&tick)?;
         let mut promised = workspace.promised()?;
-        // It names a file of the workspace, whose folder is another one each time.
+        // The document contains a path of the workspace, whose folder differs each time.
         promised.retain(|file, _| !file.ends_with("document.yaml"));
-        // The name of a run is made of the document with its paths.
+        // The name of a run depends on the document with its paths.
         let unnamed = |(file, hash): (String, String)| {
             let parts: Vec<&str> = file.split('/').collect();
             match parts.as_slice() {
@@ -396,7 +396,8 @@ fn shard_by_label_is_a_pipeline_with_the_entities_of_its_values_alone() -> anyho
     }
     assert_eq!(found, expected);
 
-    // Until a training has divided them anew, no shard is scored with the model of other entities.
+    // Until a new training divides the entities, no shard is scored with the model of other
+    // entities.
     let by_hash = ["--set", "shards.by=hash", "--set", "shards.label=null"];
     let tick = ["score", "hosts.yaml", "--at", "2026-11-21T07:00:30Z"];
     let output = whole.output(&[&tick[..], &by_hash].concat())?;

@@ -25,7 +25,7 @@ features: [raw]
 models: {adaptive: {}}
 ";
 
-/// Documents that come with the program, and ask a Prometheus.
+/// Bundled documents that query a Prometheus.
 const SHIPPED: [&str; 2] = ["kubernetes-nodes", "own"];
 
 #[test]

@@ -1,4 +1,4 @@
-//! Does each step run by itself as `docs/src/steps.md` says?
+//! Does each step run by itself as described in `docs/src/steps.md`?
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -56,7 +56,7 @@ fn table_is_split_by_entity_and_each_part_of_the_run_has_scores_of_its_rows() ->
     assert_eq!(together, ["h0", "h1", "h2", "h3", "h4"], "each host is in one part");
     assert_eq!(hosts(&test, "test")?, tested);
     assert_eq!(column(&test, "part")?.len(), 400);
-    // What is wrong stands out by its score.
+    // Anomalous rows have higher scores.
     let rows = column(&test, "label")?.into_iter().zip(column(&test, "score")?);
     let (mut odd, mut usual) = (f64::MAX, 0.0_f64);
     for (label, score) in rows {
@@ -110,7 +110,7 @@ fn rows_of_another_table_are_judged_without_a_store() -> anyhow::Result<()> {
 #[test]
 fn evaluation_uses_the_label_column_of_the_document() -> anyhow::Result<()> {
     let workspace = made()?;
-    // Live scoring begins half a day back; the present is the last row.
+    // Live scoring begins half a day back; the current time is that of the last row.
     workspace.run(&["score", "hosts.yaml", "--since", "2026-11-21T03:00:00Z"])?;
     let range = ["--from", "2026-11-21T03:00:00Z", "--to", "2026-11-21T07:00:00Z"];
     let found = workspace.json(&[["evaluate", "hosts.yaml"].as_slice(), &range].concat())?;
@@ -147,8 +147,8 @@ fn entity_without_a_normal_row_leaves_the_figures_of_the_others_as_they_are() ->
     let normal = column(&confusion, "normal")?;
     let anomalous = column(&confusion, "anomalous")?;
     let [missed, quiet] = normal.as_slice() else { anyhow::bail!("{confusion}") };
-    // Four hosts with faults in three of 60 minutes; the fifth is called a fault throughout, and looks
-    // as usual but for those minutes.
+    // Four hosts with faults in three of 60 minutes; the fifth is labelled as a fault throughout,
+    // but is normal except in those minutes.
     let (missed, quiet): (u64, u64) = (missed.parse()?, quiet.parse()?);
     let false_alarms: u64 = anomalous[1].parse()?;
     assert!(quiet > 700, "{confusion}");
@@ -204,7 +204,7 @@ fn step_on_the_sample_prints_a_command_line_that_does_the_same() -> anyhow::Resu
 fn test_table_of_the_document_is_judged_by_the_model_of_each_run() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     fs_err::write(workspace.path().join("train.csv"), table(0, 400))?;
-    // The test rows lie in the same time: they are of another day in another place.
+    // The test rows have the same times, as if from another day in another place.
     fs_err::write(workspace.path().join("test.csv"), table(30, 120))?;
     let document = document()
         .replace("path: rows.csv", "path: train.csv, test: test.csv")
@@ -242,7 +242,7 @@ fn runs_are_listed_with_their_figures_sorted_and_by_tag() -> anyhow::Result<()> 
     fs_err::write(workspace.path().join("hosts.yaml"), document())?;
     let tagged = ["run", "hosts.yaml", "--tag", "purpose=baseline", "--note", "the first one"];
     workspace.run(&tagged)?;
-    // With one useless column alone no fault is found.
+    // With only one useless column, no fault is found.
     let blind = "sources.rows.table.columns=[errors]";
     let blind = ["run", "hosts.yaml", "--set", blind, "--tag", "purpose=blind"];
     workspace.run(&blind)?;

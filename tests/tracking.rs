@@ -1,4 +1,4 @@
-//! Are trainings mirrored into a real `MLflow`, once, and never at the price of a run?
+//! Are trainings mirrored into a real `MLflow`, exactly once, and without ever failing a run?
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::mlflow;
 use crate::workspace::Workspace;
 
-/// Trains on the sample with an experiment and a model of its own.
+/// Trains on the sample with a separate experiment and model.
 fn train(workspace: &Workspace, url: &str, name: &str, more: &[&str]) -> Result<String> {
     let url = format!("tracking.mlflow.url={url}");
     let experiment = format!("tracking.mlflow.experiment={name}");
@@ -100,7 +100,7 @@ fn training_is_mirrored_completely_and_repeating_changes_nothing() -> Result<()>
     assert_eq!(live["tags"][0]["value"].as_str(), Some(version.as_str()), "{live}");
     assert_eq!(live["version"], "1");
 
-    // Once more, as if nothing were known of the first time.
+    // Again, without records of the first time.
     assert_eq!(sync(&workspace, &url, "whole", &[])?, (0, "0 runs mirrored\n".to_owned()));
     assert_eq!(sync(&workspace, &url, "whole", &["--again"])?, (0, "1 run mirrored\n".to_owned()));
     assert_eq!(runs("whole")?, before);
@@ -162,7 +162,7 @@ fn unreachable_server_fails_no_run_is_reported_once_and_gets_all_runs_later() ->
     ensure!(!said.contains("mirrored"), "it is reported once: {said}");
     let (code, said) = sync(&workspace, dead, "later", &["--set", "tracking.mlflow.retries=0"])?;
     ensure!(code == 4 && said.contains("cannot connect"), "{said}");
-    // The third run brings the others along.
+    // The third run also mirrors the earlier ones.
     let url = mlflow::url()?;
     let said = train(&workspace, &url, "later", &["seed=9"])?;
     ensure!(said.contains("tracking works again") && said.contains("3 runs mirrored"), "{said}");
@@ -199,7 +199,7 @@ fn refusing_server_fails_no_run_and_its_reply_is_shown_without_secrets() -> Resu
     Ok(())
 }
 
-/// Checks what the events say besides their names.
+/// Checks the facets of the events.
 fn facets(of: &dyn Fn(&str, &str) -> Result<Value>) -> Result<()> {
     let (whole, train) = (of("cluster", "COMPLETE")?, of("cluster.train-adaptive", "COMPLETE")?);
     let facet = |event: &Value, path: &str| event.pointer(path).cloned().unwrap_or_default();
@@ -251,7 +251,7 @@ fn openlineage_events_are_added_to_a_file_once() -> Result<()> {
     let workspace = Workspace::new()?;
     let path = workspace.path().join("events.jsonl");
     let set = format!("tracking.openlineage_file.path={}", path.display());
-    // A server that is away does not hold the file up.
+    // An unreachable server does not delay the file.
     let dead =
         ["--set", "tracking.mlflow.url=http://127.0.0.1:1", "--set", "tracking.mlflow.retries=0"];
     let arguments = [["run", "cluster", "--sample"].as_slice(), &["--set", &set], &dead].concat();
@@ -268,7 +268,7 @@ fn openlineage_events_are_added_to_a_file_once() -> Result<()> {
     let id = train["run"]["runId"].as_str().context("no id")?;
     ensure!(id.len() == 36 && id.as_bytes()[14] == b'8', "{id}");
     facets(&of)?;
-    // What one task writes another reads, under the same name and version.
+    // One task reads the output of another, with the same name and version.
     let made = &of("cluster.validate", "COMPLETE")?["outputs"][0];
     let read =
         train["inputs"].as_array().into_iter().flatten().find(|it| it["name"] == made["name"]);

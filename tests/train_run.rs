@@ -1,4 +1,5 @@
-//! Does a training run do what the document says, once, and nothing that is done already?
+//! Does a training run do what the document describes, exactly once, and nothing that is already
+//! done?
 
 use anyhow::Context as _;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! A store of its own for each test, and the program run in it.
+//! A separate store for each test, in which the program runs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub(crate) fn pipelines() -> PathBuf {
 /// Starts a program, kills it after a while and returns whether it had not ended by then.
 pub(crate) fn kill(command: &mut Command, after: Duration) -> anyhow::Result<bool> {
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-    // The wait is what is tested: a moment, not a synchronisation.
+    // The time of the kill is the subject of the test, so this sleep is not synchronisation.
     std::thread::sleep(after);
     let running = child.try_wait()?.is_none();
     child.kill()?;
@@ -49,7 +49,7 @@ impl Workspace {
         command
     }
 
-    /// Runs the program and returns what it wrote, whatever its exit code.
+    /// Runs the program and returns its output, for any exit code.
     pub(crate) fn output(&self, arguments: &[&str]) -> anyhow::Result<Output> {
         self.lynceus(arguments).output().context("the program starts")
     }
@@ -69,9 +69,10 @@ impl Workspace {
         Ok(serde_json::from_str(&self.run(&arguments)?)?)
     }
 
-    /// Returns the hash of every file of the store that a run promises to repeat: artifacts, models,
-    /// scores and states, but no timings, logs, pages that show timings, and no list of messages: a
-    /// kill between sending one and noting it sends it again.
+    /// Returns the hash of every file of the store that a run promises to repeat: artifacts,
+    /// models, scores and states, but no timings, logs, pages that show timings, and no list of
+    /// messages: after a kill between sending a message and recording it, the message is sent
+    /// again.
     pub(crate) fn promised(&self) -> anyhow::Result<BTreeMap<String, String>> {
         let about_the_process = [
             "run.json",
@@ -86,7 +87,7 @@ impl Workspace {
         let mut hashes = BTreeMap::new();
         for file in contract::artifact::files_below(&self.store())? {
             let name = file.rsplit('/').next().unwrap_or_default();
-            // The resolved document and the cache name folders of this machine.
+            // The resolved document and the cache contain local paths.
             if !file.starts_with("cache/") && !about_the_process.contains(&name) {
                 hashes.insert(
                     file.clone(),
@@ -98,7 +99,7 @@ impl Workspace {
     }
 }
 
-/// Returns what stands in `b` and not, or differently, in `a`, and the other way round.
+/// Returns the entries that differ between `a` and `b`, or are only in one of them.
 pub(crate) fn differences(
     a: &BTreeMap<String, String>,
     b: &BTreeMap<String, String>,

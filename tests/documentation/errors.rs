@@ -1,4 +1,5 @@
-//! The page of all errors: every message and hint of the product's source, by who says it.
+//! The page of all errors: every message and hint of the product's source, by the component that
+//! reports it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -41,10 +42,10 @@ const MAKERS: [(&str, u8); 8] = [
     ("Problem::new", 2),
 ];
 
-/// Makes an error with a hint of its own.
+/// Constructor of an error that has its own hint.
 const DAMAGED: &str = "StepError::damaged";
 
-/// Who says a message, by the beginning of the file's path.
+/// Component that reports a message, by the prefix of the file's path.
 const PARTS: [(&str, &str); 22] = [
     ("crates/contract/", "Files, flags and steps"),
     ("crates/document/", "The document"),
@@ -70,10 +71,11 @@ const PARTS: [(&str, &str); 22] = [
     ("steps/report/", "report"),
 ];
 
-/// What to do about a message of the document's check that has no hint: it says itself what must be.
+/// Hint for a message of the document's check without a hint: the message itself describes the
+/// correction.
 const CORRECT_THE_SETTING: &str = "*correct this setting as the message says; [the pipeline document](document.md) lists its values*";
 
-/// A message with its exit code, and what to do about it.
+/// A message with its exit code and its hint.
 type Row = (String, u8, String);
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
@@ -92,8 +94,8 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the sentences of an expression; of a name, those of the value it was given, and of a call,
-/// those of the function in the same file.
+/// Returns the sentences of an expression; for a name, those of its value, and for a call, those of
+/// the function in the same file.
 fn resolved(source: &str, expression: &str, before: usize) -> Vec<String> {
     let found = sentences(expression);
     let name = expression.trim().trim_start_matches('&');
@@ -128,7 +130,7 @@ fn hint(source: &str, (begin, end): (usize, usize)) -> String {
     };
     let Some(open) = directly.or_else(later) else { return String::new() };
     let mut hints = resolved(source, inside(source, open).0, open);
-    // Of several, those that are parts of a sentence, such as separators, say nothing.
+    // If there are several, parts of sentences, such as separators, are removed.
     if hints.len() > 1 {
         hints.retain(|hint| {
             hint.split(' ').filter(|word| word.chars().any(char::is_alphabetic)).count() > 2
@@ -203,7 +205,7 @@ fn table() -> Result<BTreeMap<usize, BTreeSet<Row>>> {
         if name == "crates/contract/src/error.rs" {
             text = text.replace("Self::", "StepError::");
         }
-        // A constant may be that of another file: the file's own is found first.
+        // A constant may be from another file; the file's own constant is found first.
         text += &format!("\n{constants}");
         table.entry(part).or_default().extend(errors(&text));
     }
@@ -239,7 +241,7 @@ fn error_page_has_every_message_of_the_source_with_its_hint() -> Result<()> {
     Ok(())
 }
 
-/// Says whether a text is a message of this pattern, whatever stands for its placeholders.
+/// Returns whether a text matches a message with any values for its placeholders.
 fn means(pattern: &str, text: &str) -> bool {
     let mut pieces =
         pattern.split('{').map(|piece| piece.split_once('}').map_or(piece, |(_, it)| it));
@@ -259,7 +261,7 @@ fn error_page_has_the_messages_that_commands_print() -> Result<()> {
     ensure!(patterns.len() > 300, "only {} messages", patterns.len());
     let printed = fs_err::read_to_string(repository().join("tests/golden/errors.txt"))?;
     let ours = printed.lines().filter_map(|line| line.strip_prefix("error: "));
-    // The command line parser has messages of its own, and those of `--set` begin with the flag.
+    // The command line parser has its own messages, and those of `--set` begin with the flag.
     let of_parser = ["invalid value", "unrecognized", "--set"];
     let ours = ours.filter(|line| !of_parser.iter().any(|begin| line.starts_with(begin)));
     for message in ours {

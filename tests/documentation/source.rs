@@ -1,6 +1,6 @@
-//! Reads calls, their arguments and their texts out of Rust source, without a parser.
+//! Extracts calls, their arguments and their texts from Rust source, without a parser.
 
-/// Returns the position behind a string literal that begins at `at`; nothing where none does.
+/// Returns the position after a string literal that begins at `at`; `None` if there is none.
 fn behind_literal(source: &str, at: usize) -> Option<usize> {
     let rest = source.get(at..)?;
     if let Some(raw) = rest.strip_prefix('r') {
@@ -18,7 +18,7 @@ fn behind_literal(source: &str, at: usize) -> Option<usize> {
     Some(at + index + 1)
 }
 
-/// Returns the position of the next thing that is code: behind a literal or comment at `at`.
+/// Returns the position of the next code after a literal or comment at `at`.
 fn behind(source: &str, at: usize) -> usize {
     let rest = &source[at..];
     let word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
@@ -59,7 +59,7 @@ fn closing(source: &str, open: usize) -> usize {
     source.len()
 }
 
-/// Returns the parts of a text between separators that lie in no bracket and no literal.
+/// Returns the parts of a text between separators that are outside of brackets and literals.
 pub(super) fn parts(source: &str, separator: u8) -> Vec<&str> {
     let (mut parts, mut from, mut at) = (Vec::new(), 0, 0);
     while at < source.len() {
@@ -79,7 +79,7 @@ pub(super) fn parts(source: &str, separator: u8) -> Vec<&str> {
 }
 
 /// Returns every place where one of the names is called: the name, the position of the call and of
-/// its opening bracket. Comments and literals hold no calls.
+/// its opening bracket. Comments and literals are skipped.
 pub(super) fn calls<'a>(source: &str, names: &[&'a str]) -> Vec<(&'a str, usize, usize)> {
     let (mut found, mut at) = (Vec::new(), 0);
     while at < source.len() {
@@ -96,13 +96,13 @@ pub(super) fn calls<'a>(source: &str, names: &[&'a str]) -> Vec<(&'a str, usize,
     found
 }
 
-/// Returns what stands between the bracket at `open` and its closing one, and the place behind it.
+/// Returns the text between the bracket at `open` and its closing one, and the position after it.
 pub(super) fn inside(source: &str, open: usize) -> (&str, usize) {
     let end = closing(source, open);
     (source.get(open + 1..end).unwrap_or_default(), (end + 1).min(source.len()))
 }
 
-/// Returns the expression that a `let` gave to a name last, before a position, or that a `const` has.
+/// Returns the expression of the last `let` of a name before a position, or of a `const`.
 pub(super) fn value_of<'a>(source: &'a str, name: &str, before: usize) -> Option<&'a str> {
     let is_const = name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
     let start = if is_const {
@@ -115,7 +115,7 @@ pub(super) fn value_of<'a>(source: &'a str, name: &str, before: usize) -> Option
     parts(&source[start..], b';').first().copied()
 }
 
-/// Returns what a literal says: without quotes, escapes and line continuations.
+/// Returns the text of a literal, without quotes, escapes and line continuations.
 fn said(literal: &str) -> String {
     if literal.starts_with('r') {
         return literal.trim_matches(['r', '#', '"']).to_owned();
@@ -138,7 +138,8 @@ fn said(literal: &str) -> String {
     text
 }
 
-/// Returns the name that stands for an argument of `format!`: the last name that is not a conversion.
+/// Returns the placeholder name of an argument of `format!`: the last name that is not a
+/// conversion.
 fn placeholder(argument: &str) -> String {
     const CONVERSIONS: [&str; 14] = [
         "display",

@@ -1,10 +1,10 @@
-//! What the API server refuses although its schema takes it: names, ports, mounts, quantities.
+//! Rules of the API server that are not in its schema: names, ports, mounts, quantities.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-/// Returns what the rules refuse in an object.
+/// Returns the errors of an object by these rules.
 pub(super) fn refusals(object: &Value) -> Vec<String> {
     let mut said = Vec::new();
     let kind = object["kind"].as_str().unwrap_or_default();
@@ -97,7 +97,7 @@ fn pod(path: &str, spec: &Value, claims: &Value, said: &mut Vec<String>) {
             said.push(format!("{path}: names {sources} sources"));
         }
     }
-    // Claims of a StatefulSet are volumes as well.
+    // Volume claims of a StatefulSet are volumes too.
     volumes.extend(items(claims).filter_map(|(_, claim)| claim["metadata"]["name"].as_str()));
     let mut known = BTreeSet::new();
     for (index, container) in items(&spec["containers"]) {
@@ -204,7 +204,7 @@ fn policy(spec: &Value, said: &mut Vec<String>) {
     }
 }
 
-/// Says what is wrong with a quantity.
+/// Returns the error of an invalid quantity.
 pub(super) fn wrong_quantity(value: &Value) -> Option<String> {
     quantity(value).is_none().then(|| {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -212,7 +212,7 @@ pub(super) fn wrong_quantity(value: &Value) -> Option<String> {
     })
 }
 
-/// Returns what a quantity stands for: a number with a suffix of Kubernetes, or with an exponent.
+/// Returns the value of a quantity: a number with a suffix of Kubernetes, or with an exponent.
 fn quantity(value: &Value) -> Option<f64> {
     let Some(text) = value.as_str() else { return value.as_f64() };
     let is_number = |c: char| c.is_ascii_digit() || c == '.';

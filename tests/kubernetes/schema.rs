@@ -1,16 +1,16 @@
-//! The published `OpenAPI` of Kubernetes: which fields there are, which must be, and of which types.
+//! The published `OpenAPI` of Kubernetes: the fields, which are required, and their types.
 
 use std::sync::LazyLock;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-/// Cut down from `api/openapi-spec/swagger.json` of Kubernetes 1.34.2 (Apache-2.0).
+/// Reduced from `api/openapi-spec/swagger.json` of Kubernetes 1.34.2 (Apache-2.0).
 static OPENAPI: LazyLock<Value> = LazyLock::new(|| {
     serde_json::from_str(include_str!("openapi-1.34.json")).expect("the file is JSON")
 });
 
-/// Returns what the schema of an object's kind refuses.
+/// Returns the errors of an object by the schema of its kind.
 pub(super) fn refusals(object: &Value) -> Result<Vec<String>> {
     let word = |name: &str| object[name].as_str().unwrap_or_default();
     let kind = format!("{}/{}", word("apiVersion"), word("kind"));
@@ -60,7 +60,7 @@ fn check(schema: &Value, value: &Value, path: &str, said: &mut Vec<String>) {
             said.push(format!("{}: is missing", below(path, name)));
         }
     }
-    // An object without properties is a map, or one that this cut of the schema does not look into.
+    // An object without properties is a map, or an object that this reduced schema does not check.
     let known = schema["properties"].as_object();
     for (name, item) in fields {
         let place = below(path, name);

@@ -1,4 +1,4 @@
-//! A tick that is killed as a whole, with whatever it had started.
+//! A tick that is killed as a whole, with all its processes.
 
 use std::time::Instant;
 
@@ -34,13 +34,14 @@ fn ticks_killed_with_all_their_steps_leave_each_window_one_score() -> anyhow::Re
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(2);
     let mut kills = 0;
     for minute in 1..MINUTES {
-        // Two kills of a tick at most, then perhaps one that ends.
+        // At most two kills of a tick, then possibly one that ends.
         for _ in 0..2 {
             let words = arguments(minute);
             let mut command = killed.lynceus(&words.each_ref().map(String::as_str));
             let running = kill(&mut command, length.mul_f64(random.random_range(0.1..1.0)))?;
             kills += usize::from(running);
-            // A machine that is busy at one time and not at another: moments stay within the tick.
+            // The load of the machine varies, so the length is adjusted to keep the kills within
+            // the tick.
             length = length.mul_f64(if running { 1.05 } else { 0.8 });
         }
         if random.random_bool(0.3) || minute + 1 == MINUTES {

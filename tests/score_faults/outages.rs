@@ -36,7 +36,7 @@ fn a_clock_that_jumps_back_and_ahead_changes_no_score_and_no_alarm() -> anyhow::
     for number in [120, 110, 100 - YEAR, 140, 130] {
         jumping.tick(number)?;
     }
-    // A year ahead there is no data for longer than `catch_up`: nothing moves.
+    // A year ahead there is no data for longer than `catch_up`: the watermark does not move.
     let before = jumping.scored()?;
     let output = command(&jumping.score(160 + YEAR))?.output()?;
     assert_eq!(code(output.status), 3, "{}", String::from_utf8_lossy(&output.stderr));

@@ -19,7 +19,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Makes it with so many minutes.
+    /// Makes it with this number of minutes.
     pub(crate) fn new(minutes: i64) -> anyhow::Result<Self> {
         let place = Self { temp: tempfile::tempdir()? };
         let file = place.path("cluster.yaml");
@@ -38,7 +38,7 @@ impl Place {
         let change = Change { alias: "live", version: &version, now, by: "test", why: "a test" };
         registry.promote(&change, None)?;
         watermark::write(&store, "cluster", &Watermark::new(minute(100)), None)?;
-        // Six minutes of anomaly, then six of quiet, for one of two entities.
+        // Six anomalous minutes, then six normal ones, for one of two entities.
         let anomalous: Vec<i64> = (100..=100 + minutes).filter(|m| m / 6 % 2 == 1).collect();
         let all: Vec<i64> = (101..=100 + minutes).collect();
         features(&all, &["a"], &anomalous).write(&place.path("features.parquet"))?;
@@ -84,7 +84,7 @@ impl Place {
         })
     }
 
-    /// Runs a tick that nothing disturbs.
+    /// Runs a tick without faults.
     pub(crate) fn tick(&self, number: i64) -> anyhow::Result<()> {
         for step in [self.score(number), self.alert(number)] {
             let output = command(&step)?.output()?;

@@ -1,4 +1,4 @@
-//! What hangs or fails ends its tick in time, and people hear that scoring has stopped.
+//! A tick that hangs or fails ends in time, and an alert reports that scoring has stopped.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -104,7 +104,7 @@ fn tick_before_first_model_succeeds_with_a_message() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts `lynceus watch` and returns it once it has said that it scores.
+/// Starts `lynceus watch` and returns it once it has reported a scored window.
 fn watching(workspace: &Workspace) -> anyhow::Result<(std::process::Child, impl BufRead + use<>)> {
     let mut command = workspace.lynceus(&["watch", "node.yaml", "--retries", "0"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
@@ -120,7 +120,7 @@ fn watch_continues_after_failed_tick_and_stops_on_ctrl_c() -> anyhow::Result<()>
     let server = Prometheus::recorded()?;
     let workspace = trained(&server)?;
     let (mut child, mut stderr) = watching(&workspace)?;
-    // Nobody answers at the document's own URL; the next tick is a minute away.
+    // No server answers at the document's URL; the next tick starts a minute later.
     let mut said = String::new();
     while !said.contains("error: collect") {
         ensure!(stderr.read_line(&mut said)? > 0, "{said}");

@@ -1,4 +1,4 @@
-//! What an operator sees of it, and what happens by itself.
+//! What an operator sees, and what Lynceus does automatically.
 
 use std::path::Path;
 
@@ -113,7 +113,7 @@ fn status_shows_pending_messages_and_export_progress() -> anyhow::Result<()> {
     }
     assert!(said.lines().count() < 25, "one screen");
 
-    // Nothing new can be scored, what waits is sent.
+    // Nothing new can be scored, but pending messages are sent.
     fs_err::remove_file(workspace.path().join("in_the_way"))?;
     let away =
         ["--set", "sources.main.prometheus.url=http://127.0.0.1:9", "--at", "2026-11-21T08:18:00Z"];
@@ -125,7 +125,7 @@ fn status_shows_pending_messages_and_export_progress() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a table of two days of minutes; in the second the level has moved.
+/// Writes a table of two days of minutes; on the second day the level has changed.
 fn table(file: &Path) -> anyhow::Result<()> {
     let mut text = String::from("time,load,memory\n");
     for minute in 0..2 * 1440_i64 {
@@ -159,7 +159,7 @@ fn drift_starts_one_training_as_a_process_of_its_own() -> anyhow::Result<()> {
     let second = workspace.output(&tick("2026-11-22T21:00:00Z"))?;
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(second.status.success() && !said.contains("started a training"), "{said}");
-    // The training holds the lock of its log as long as it lives.
+    // The training holds the lock of its log while it runs.
     let log = fs_err::File::open(workspace.store().join("runs/moving/retrain.log"))?;
     log.file().lock()?;
     let log = fs_err::read_to_string(log.path())?;
