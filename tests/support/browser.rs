@@ -1,6 +1,6 @@
 //! A real browser for tests of pages: Debian's `chromium`, without a window.
 //!
-//! `LYNCEUS_TEST_BROWSER=off` leaves out what needs it.
+//! `LYNCEUS_TEST_BROWSER=off` skips these tests.
 
 #![allow(dead_code, reason = "each test crate that includes this file uses a part of it")]
 
@@ -10,8 +10,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-/// Loads the page into frames of three widths, opens whatever is folded, and writes what it finds
-/// into its title. Scripts are the harness's; the page forbids its own.
+/// Loads the page into frames of three widths, opens all folded parts, and writes its findings into
+/// its title. Only the harness runs scripts; the page forbids its own.
 const MEASURE: &str = r#"<!DOCTYPE html><html><head><title></title></head><body style="margin:0"><script>
 const page = PAGE, found = {};
 let waiting = 3;
@@ -66,9 +66,8 @@ for (const width of [360, 800, 1400]) {
 }
 </script></body></html>"#;
 
-/// Compares two pictures in small squares: light and colour of a square are means, so that a
-/// number that changed or a font that is hinted otherwise does not count, and a layout that changed
-/// does.
+/// Compares two pictures in small squares: brightness and colour of a square are averaged, so that
+/// a changed number or a different font hinting does not count, but a changed layout does.
 const COMPARE: &str = r"<!DOCTYPE html><html><head><title></title></head><body><script>
 const side = 8, load = name => new Promise((done, failed) => { const i = new Image(); i.onload = () => done(i); i.onerror = () => failed(name); i.src = name; });
 const squares = image => { const c = document.createElement('canvas'); c.width = Math.ceil(image.width / side); c.height = Math.ceil(image.height / side); const x = c.getContext('2d'); x.imageSmoothingQuality = 'high'; x.drawImage(image, 0, 0, c.width, c.height); return [c.width, c.height, x.getImageData(0, 0, c.width, c.height).data]; };
@@ -81,7 +80,7 @@ Promise.all(['REFERENCE', 'PICTURE'].map(load)).then(images => {
 }).then(share => document.title = JSON.stringify(share), error => document.title = JSON.stringify('' + error));
 </script></body></html>";
 
-/// Says whether tests with a browser are wanted.
+/// Returns whether tests with a browser are enabled.
 #[expect(clippy::print_stdout, reason = "a test that is left out says so")]
 pub(crate) fn wanted() -> bool {
     let off = std::env::var_os("LYNCEUS_TEST_BROWSER").is_some_and(|value| value == "off");
@@ -91,7 +90,7 @@ pub(crate) fn wanted() -> bool {
     !off
 }
 
-/// Runs Chromium over a file with a profile of its own and returns what it printed.
+/// Runs Chromium on a file with a separate profile and returns its output.
 fn chromium(dark: bool, flags: &[&str], file: &Path) -> Result<String> {
     let profile = tempfile::tempdir()?;
     let mut command = Command::new("chromium");
@@ -116,7 +115,7 @@ fn chromium(dark: bool, flags: &[&str], file: &Path) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Opens a page of the tests' own and returns what it wrote into its title.
+/// Opens a page of the tests and returns the text that it wrote into its title.
 fn title_of(text: &str, dark: bool) -> Result<Value> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("harness.html");
@@ -129,9 +128,9 @@ fn title_of(text: &str, dark: bool) -> Result<Value> {
     serde_json::from_str(&title).with_context(|| format!("the harness measured: {title}"))
 }
 
-/// Checks a page at the widths of a phone, a tablet and a desk, light and dark: nothing sticks out,
-/// text and lines have the contrast of WCAG AA, the keyboard reaches everything in order, and
-/// nothing runs or is fetched.
+/// Checks a page at the widths of a phone, a tablet and a desktop, light and dark: nothing
+/// overflows, text and lines have the contrast of WCAG AA, the keyboard reaches all elements in
+/// order, and the page runs no scripts and fetches nothing.
 pub(crate) fn check(page: &str) -> Result<()> {
     // `</` would end the harness's own script.
     let literal = serde_json::to_string(page)?.replace("</", "<\\/");
@@ -159,7 +158,7 @@ pub(crate) fn picture(page: &Path, width: u32, height: u32, dark: bool, to: &Pat
     chromium(dark, &flags, page).map(drop)
 }
 
-/// Returns the share of two pictures that is not the same.
+/// Returns the share of two pictures that differs.
 pub(crate) fn difference(reference: &Path, picture: &Path) -> Result<f64> {
     let name = |path: &Path| format!("file://{}", path.display());
     let text = COMPARE.replace("REFERENCE", &name(reference)).replace("PICTURE", &name(picture));

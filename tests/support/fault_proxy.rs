@@ -1,4 +1,4 @@
-//! A small HTTP proxy that breaks what passes through it, by a script.
+//! A small HTTP proxy that injects faults into its traffic according to a script.
 
 #![allow(dead_code, reason = "each test crate that includes this file uses a part of it")]
 
@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 
-/// What is done to one request.
+/// Fault of one request.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
-    /// Nothing: it is passed on.
+    /// No fault: it is forwarded.
     None,
     /// It is answered with this status, these header lines (each ends with `\r\n`) and this body.
     Reply(u16, &'static str, &'static str),
@@ -31,14 +31,14 @@ pub(crate) enum Fault {
     Answer(&'static str, &'static str),
 }
 
-/// A request as it came in.
+/// A received request.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     /// Request line and header lines.
     pub(crate) head: String,
-    /// The body; what is not text in it is replaced.
+    /// The body as text; invalid characters are replaced.
     pub(crate) body: String,
-    /// The body as it came.
+    /// The body in bytes.
     bytes: Vec<u8>,
 }
 
@@ -59,8 +59,8 @@ struct State {
 }
 
 impl FaultProxy {
-    /// Starts a proxy in front of a port of this machine. The requests get the script's faults in
-    /// the order of their arrival, and all after that get `afterwards`.
+    /// Starts a proxy in front of a local port. The requests get the script's faults in the order
+    /// of their arrival, and all later requests get `afterwards`.
     pub(crate) fn start(
         upstream: Option<u16>,
         script: &[Fault],
@@ -87,7 +87,7 @@ impl FaultProxy {
                 std::thread::spawn(move || {
                     let active = state.active.fetch_add(1, Ordering::SeqCst) + 1;
                     state.most_active.fetch_max(active, Ordering::SeqCst);
-                    // A client that went away is what some of the faults are for.
+                    // Some of the faults make the client disconnect, so errors are ignored.
                     drop(state.serve(client));
                     state.active.fetch_sub(1, Ordering::SeqCst);
                 });
@@ -106,7 +106,7 @@ impl FaultProxy {
         self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns how many requests were open at once at most.
+    /// Returns the largest number of concurrent requests.
     pub(crate) fn most_active(&self) -> usize {
         self.state.most_active.load(Ordering::SeqCst)
     }

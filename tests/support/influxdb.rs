@@ -15,22 +15,22 @@ pub(crate) struct Influxdb {
     _folder: tempfile::TempDir,
 }
 
-/// Says that the tests are to leave the real server out.
+/// Returns whether tests with the real server are disabled.
 #[expect(clippy::disallowed_methods, reason = "a switch of the tests")]
 pub(crate) fn is_off() -> bool {
     std::env::var("LYNCEUS_TEST_INFLUXDB").is_ok_and(|value| value == "off")
 }
 
 impl Influxdb {
-    /// Starts a server that holds nothing; `http` are further lines of its section `[http]`. Nothing
-    /// where the tests are to leave it out.
+    /// Starts a server that holds nothing; `http` are further lines of its section `[http]`. `None`
+    /// if these tests are disabled.
     pub(crate) fn start(http: &str) -> Result<Option<Self>> {
         if is_off() {
             return Ok(None);
         }
         let folder = tempfile::tempdir()?;
         let root = folder.path().display().to_string();
-        // Another process may take a port between the two uses of it: then the next is tried.
+        // Another process may take a port before the server uses it; then another port is tried.
         for _ in 0..5 {
             let (port, rpc) = (free_port()?, free_port()?);
             let config = format!(
@@ -112,12 +112,12 @@ fn free_port() -> Result<u16> {
 }
 
 fn end(server: &mut Child) {
-    // It has ended already where these fail.
+    // If these fail, it has already ended.
     drop(server.kill());
     drop(server.wait());
 }
 
-/// Waits until the server listens; says whether it does.
+/// Waits until the server listens; returns whether it does.
 fn ready(server: &mut Child) -> Result<bool> {
     let mut log = BufReader::new(server.stderr.take().context("no standard error")?);
     let mut line = String::new();
@@ -130,7 +130,7 @@ fn ready(server: &mut Child) -> Result<bool> {
             break;
         }
     }
-    // Who does not read a pipe stops who writes to it.
+    // The pipe must be read, because a full pipe blocks the writer.
     std::thread::spawn(move || drop(std::io::copy(&mut log, &mut std::io::sink())));
     Ok(true)
 }

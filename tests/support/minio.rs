@@ -1,4 +1,4 @@
-//! A real `MinIO`, built by `tests/support/minio.sh`, with a folder and a port of its own.
+//! A real `MinIO`, built by `tests/support/minio.sh`, with its own folder and port.
 
 #![allow(dead_code, reason = "each test crate that includes this file uses a part of it")]
 
@@ -9,13 +9,13 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// How the server's owner signs in.
+/// The access key of the server's owner.
 pub(crate) const KEY: &str = "owner";
-/// The owner's secret.
+/// The secret key of the owner.
 pub(crate) const SECRET: &str = "owner-secret";
 
-/// Becomes the server, which is ended, and its folder removed, when the standard input ends: with
-/// the test program, however that ends.
+/// Runs the server. When the standard input closes, because the test program has ended in any way,
+/// the server is ended and its folder removed.
 const GUARD: &str = r#"
 exec 3<&0 </dev/null
 ( cat <&3 >/dev/null; kill -9 $$; rm -rf "$3" ) >/dev/null 2>&1 &
@@ -33,7 +33,7 @@ pub(crate) struct Server {
     _guard: Child,
 }
 
-/// Says that tests are to do without a `MinIO`.
+/// Returns whether tests with `MinIO` are disabled.
 #[expect(clippy::disallowed_methods, reason = "a switch of the tests")]
 pub(crate) fn is_off() -> bool {
     std::env::var("LYNCEUS_TEST_MINIO").is_ok_and(|value| value == "off")
@@ -99,14 +99,14 @@ impl Server {
                 return Ok(None);
             }
         }
-        // What it says later is of no interest, but must not fill the pipe.
+        // Later output is discarded, so that it does not fill the pipe.
         std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
         let scheme = if certificates.is_some() { "https" } else { "http" };
         let endpoint = format!("{scheme}://127.0.0.1:{port}");
         Ok(Some(Self { endpoint, _guard: guard }))
     }
 
-    /// What a process needs in its environment to be the owner.
+    /// Environment variables of a process that acts as the owner.
     pub(crate) fn environment(&self) -> [(&'static str, String); 5] {
         [
             ("AWS_ENDPOINT_URL", self.endpoint.clone()),
@@ -117,7 +117,7 @@ impl Server {
         ]
     }
 
-    /// Runs the owner's `mc`, which knows the server as `test`, and returns what it said.
+    /// Runs `mc` as the owner, with the server's alias `test`, and returns its output.
     pub(crate) fn client(&self, arguments: &[&str]) -> Result<Vec<u8>> {
         let home = tempfile::tempdir()?;
         let host = self.endpoint.replacen("://", &format!("://{KEY}:{SECRET}@"), 1);

@@ -11,8 +11,8 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-/// Becomes the server. When the standard input ends, with the test program, its folder is removed and
-/// all of its processes are ended.
+/// Runs the server. When the standard input closes at the end of the test program, the server's
+/// folder is removed and all its processes are ended.
 const GUARD: &str = r#"
 exec 3<&0 </dev/null
 ( cat <&3 >/dev/null; rm -rf "$3"; kill -9 -$$ ) >/dev/null 2>&1 &
@@ -30,7 +30,7 @@ pub(crate) struct Mlflow {
 
 static SERVER: Mutex<Option<Mlflow>> = Mutex::new(None);
 
-/// Says that tests are to do without an `MLflow`.
+/// Returns whether tests with `MLflow` are disabled.
 #[expect(clippy::disallowed_methods, reason = "a switch of the tests")]
 pub(crate) fn is_off() -> bool {
     std::env::var("LYNCEUS_TEST_MLFLOW").is_ok_and(|value| value == "off")
@@ -85,7 +85,7 @@ fn serve(programs: &Path, port: u16) -> Result<Option<Child>> {
             return Ok(None);
         }
     }
-    // What it says later is of no interest, but must not fill the pipe.
+    // Later output is discarded, so that it does not fill the pipe.
     std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
     Ok(Some(guard))
 }
@@ -102,7 +102,7 @@ fn programs() -> Result<PathBuf> {
     Ok(PathBuf::from(String::from_utf8(found.stdout)?.trim()))
 }
 
-/// Asks the server for a path, with parameters, or with a body.
+/// Sends a request to a path of the server, with parameters or with a body.
 pub(crate) fn ask(path: &str, parameters: &[(&str, &str)], body: Option<&Value>) -> Result<Value> {
     let mut curl = Command::new("curl");
     curl.args(["-sS", "--max-time", "60"]);

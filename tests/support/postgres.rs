@@ -1,6 +1,6 @@
 //! A real `PostgreSQL` for tests: Debian's package `postgresql`, in a temporary folder, on a unix
-//! socket and a free port of 127.0.0.1, ended with the test program. Root gives it to `nobody`,
-//! since it refuses to be run by root.
+//! socket and a free port of 127.0.0.1, ended with the test program. As root, it runs as `nobody`,
+//! because it refuses to run as root.
 
 #![allow(dead_code, reason = "each test crate that includes this file uses a part of it")]
 
@@ -17,8 +17,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 /// The user `nobody`.
 const NOBODY: u32 = 65_534;
 
-/// Becomes the server. When the standard input ends, with the test program or before it, the
-/// server is ended with all its processes, and its folder removed.
+/// Runs the server. When the standard input closes, at the end of the test program or earlier, the
+/// server and all its processes are ended, and its folder is removed.
 const GUARD: &str = r#"
 exec 3<&0 </dev/null
 ( cat <&3 >/dev/null; kill -QUIT $$; while [ -e "$2/data/postmaster.pid" ]; do sleep 0.05; done; rm -rf "$2" ) >/dev/null 2>&1 &
@@ -35,7 +35,7 @@ pub(crate) struct Postgres {
 
 static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
 
-/// Says that tests are to do without a `PostgreSQL`.
+/// Returns whether tests with `PostgreSQL` are disabled.
 #[expect(clippy::disallowed_methods, reason = "a switch of the tests")]
 pub(crate) fn is_off() -> bool {
     std::env::var("LYNCEUS_TEST_POSTGRES").is_ok_and(|value| value == "off")
@@ -53,8 +53,8 @@ impl Postgres {
         Ok(started)
     }
 
-    /// Starts a server: over TCP it takes encrypted connections with passwords only, and its
-    /// certificate, of `ca.pem`, names `127.0.0.1`.
+    /// Starts a server: over TCP it accepts only encrypted connections with passwords, and its
+    /// certificate, signed by `ca.pem`, is for `127.0.0.1`.
     pub(crate) fn start() -> Result<Self> {
         // Removed by the guard.
         let folder = tempfile::Builder::new().prefix("pg").tempdir()?.keep();
@@ -99,7 +99,7 @@ impl Postgres {
         Ok((database, url))
     }
 
-    /// Runs statements as the superuser, and returns what they gave: a row a line, `|` between
+    /// Runs statements as the superuser, and returns their result: one row per line, `|` between
     /// cells.
     pub(crate) fn run(&self, database: &str, statements: &str) -> Result<String> {
         let done = self.psql(database).args(["-c", statements]).output()?;
@@ -131,7 +131,7 @@ impl Postgres {
         self.folder.join("ca.pem")
     }
 
-    /// Ends the server at once, as a power cut would, and waits for its end.
+    /// Ends the server immediately, like a power failure, and waits for its end.
     pub(crate) fn stop(&mut self) -> Result<()> {
         drop(self.guard.stdin.take());
         self.guard.wait()?;
@@ -170,7 +170,7 @@ fn serve(folder: &Path, port: u16) -> Result<Option<Child>> {
             return Ok(None);
         }
     }
-    // What it says later is of no interest, but must not fill the pipe.
+    // Later output is discarded, so that it does not fill the pipe.
     std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
     Ok(Some(guard))
 }
@@ -184,7 +184,7 @@ fn programs() -> Result<PathBuf> {
 }
 
 fn is_root() -> bool {
-    // A new folder belongs to whom it was made by; /proc/self to whom the process is run by.
+    // /proc/self belongs to the user that runs the process.
     use std::os::unix::fs::MetadataExt as _;
     fs_err::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }

@@ -37,7 +37,7 @@ impl Prometheus {
         Self::with(&recorded_text()?, flags)
     }
 
-    /// Starts a server with the recorded cluster so many seconds later than it was.
+    /// Starts a server with the recorded cluster, with all times shifted by this number of seconds.
     pub(crate) fn later(seconds: f64) -> Result<Self> {
         let mut text = String::new();
         for line in recorded_text()?.lines() {
@@ -61,7 +61,7 @@ impl Prometheus {
         Self::serve(folder, flags)
     }
 
-    /// Starts a server that holds nothing, with further flags.
+    /// Starts an empty server, with further flags.
     pub(crate) fn empty(flags: &[&str]) -> Result<Self> {
         Self::serve(tempfile::tempdir()?, flags)
     }
@@ -154,7 +154,7 @@ pub(crate) fn fill(openmetrics: &Path, data: &Path) -> Result<()> {
 
 fn program(name: &str) -> Command {
     let mut command = Command::new(name);
-    // Debian's packages may be found by a user whose PATH is short.
+    // Debian's programs must be found even if the user's PATH does not contain their folder.
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.extend(["/usr/bin".into(), "/usr/local/bin".into()]);
@@ -164,7 +164,7 @@ fn program(name: &str) -> Command {
     command
 }
 
-/// Reads the server's log until it says that it is ready, or ends.
+/// Reads the server's log until it reports that it is ready, or ends.
 fn ready(server: &mut Child) -> Result<bool> {
     let log = server.stderr.take().context("no log")?;
     let mut lines = BufReader::new(log).lines();
@@ -172,7 +172,7 @@ fn ready(server: &mut Child) -> Result<bool> {
         .by_ref()
         .map_while(Result::ok)
         .any(|line| line.contains("Server is ready to receive web requests"));
-    // A full pipe would stop the server.
+    // A full pipe would block the server.
     std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
     Ok(ready)
 }

@@ -1,4 +1,4 @@
-//! A pipeline of two restless features and one z-score model, small enough to see through.
+//! A pipeline of two varying features and one z-score model, small enough to compute by hand.
 
 #![allow(dead_code, reason = "each test crate that includes this file uses a part of it")]
 
@@ -16,7 +16,7 @@ use models::{Candidate, Recipe, Scaler, Scaling, assemble};
 /// Names of the features; the third is not a feature of the model.
 pub(crate) const COLUMNS: [&str; 2] = ["memory_used_bytes", "cpu_busy_ratio"];
 
-/// 2026-11-21T08:00:00Z and so many minutes.
+/// 2026-11-21T08:00:00Z plus this number of minutes.
 pub(crate) fn minute(number: i64) -> Timestamp {
     Timestamp::from_ms(1_795_248_000_000) + Span::from_seconds(60 * number)
 }
@@ -30,8 +30,8 @@ pub(crate) fn document(path: &Path) -> Result<()> {
     Ok(write_file(path, text.as_bytes())?)
 }
 
-/// Returns rows for the minutes and entities; in the minutes of `anomalous` the first feature lies
-/// far outside.
+/// Returns rows for the minutes and entities; in the minutes of `anomalous` the first feature is
+/// far outside of its range.
 pub(crate) fn features(minutes: &[i64], entities: &[&str], anomalous: &[i64]) -> FeatureTable {
     let wave = |minute: i64, entity: usize, factor: i64| {
         let phase = i64::try_from(entity).unwrap_or(0) * 13;
