@@ -1,4 +1,4 @@
-//! Effect of the order in which objects are applied on CronWorkflows: Argo ignores one whose
+//! Effect of the order in which objects are applied on `CronWorkflows`: Argo ignores one whose
 //! template does not exist yet, reports this only in its log, and checks again after 20 minutes.
 
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use super::text;
 use crate::minio::{is_off, tools};
 use crate::workspace::pipelines;
 
-/// Returns the CronWorkflows that run and those that are ignored, for objects in the order in which
+/// Returns the `CronWorkflows` that run and those that are ignored, for objects in the order in which
 /// they are applied.
 fn clocks(objects: &[Value]) -> (Vec<&str>, Vec<&str>) {
     let mut known = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Emulates CronWorkflows in Argo's controller: which scheduled times start a workflow while others
+//! Emulates `CronWorkflows` in Argo's controller: which scheduled times start a workflow while others
 //! still run, and after the controller was down; and which pods of a workflow are kept.
 
 use anyhow::{Result, bail};
@@ -123,7 +123,7 @@ fn tick_in_which_everything_hangs_ends_before_the_next_one_starts() -> Result<()
     Ok(())
 }
 
-/// The generated CronWorkflows.
+/// The generated `CronWorkflows`.
 fn clocks() -> Result<Vec<Value>> {
     let mut objects = super::manifests(&super::LIVE)?;
     objects.retain(|object| object["kind"] == "CronWorkflow");

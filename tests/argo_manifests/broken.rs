@@ -14,7 +14,7 @@ pub(super) const SEVERAL: [&str; 1] = ["models.z_score={}"];
 
 pub(super) const TRAIN: &str = "cluster/train.yaml";
 pub(super) const SCORE: &str = "cluster/score.yaml";
-/// The CronWorkflows of trainings, which reference a template.
+/// The `CronWorkflows` of trainings, which reference a template.
 pub(super) const CRON: &str = "cluster/retrain.yaml";
 pub(super) const POLICIES: &str = "cluster/network-policies.yaml";
 

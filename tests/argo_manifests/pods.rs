@@ -14,7 +14,7 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// Returns the workflows of manifests: those of templates, and those in CronWorkflows.
+/// Returns the workflows of manifests: those of templates, and those in `CronWorkflows`.
 fn workflows(texts: &[String]) -> Result<Vec<Value>> {
     let mut specs = Vec::new();
     for (_, text) in texts.iter().flat_map(|text| yaml::documents(text)) {

@@ -1,4 +1,4 @@
-//! The training plan as a `WorkflowTemplate`, and the CronWorkflows that start it.
+//! The training plan as a `WorkflowTemplate`, and the `CronWorkflows` that start it.
 
 use std::path::Path;
 
@@ -48,7 +48,7 @@ pub(super) fn inputs(document: &Document) -> Inputs<'_> {
     }
 }
 
-/// Makes the template, from which users start trainings and which the CronWorkflows reference.
+/// Makes the template, from which users start trainings and which the `CronWorkflows` reference.
 pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepError> {
     let inputs = inputs(document);
     let whole = train::plan(&inputs)?;

@@ -14,7 +14,7 @@ pub type AlertState = contract::alerts::AlertState<Tracks>;
 pub(crate) struct Keeper<'a> {
     store: &'a dyn ObjectStore,
     pipeline: &'a str,
-    /// ETag of the stored state; `None` if there is no state yet.
+    /// `ETag` of the stored state; `None` if there is no state yet.
     etag: Option<String>,
 }
 

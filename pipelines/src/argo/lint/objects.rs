@@ -158,7 +158,7 @@ impl Objects {
         texts.find_map(|text| document::parse("document.yaml", text).ok())
     }
 
-    /// Returns the workflows of the objects: those of templates, and those inside of CronWorkflows.
+    /// Returns the workflows of the objects: those of templates, and those inside of `CronWorkflows`.
     pub(super) fn workflows(&self) -> Vec<Held<'_>> {
         let templates = self.workflow_templates.iter().map(|(place, template)| Held {
             place,
