@@ -70,7 +70,7 @@ prometheus --config.file=prometheus.yml --storage.tsdb.path=data --web.listen-ad
 servers+=($!)
 until_ready "http://127.0.0.1:$port/-/ready"
 lynceus init --url "http://127.0.0.1:$port"
-says "queries find something there"
+says "queries have data"
 says "Next: lynceus run cluster"
 test -s pipelines/cluster.yaml
 lynceus source check cluster
@@ -95,7 +95,7 @@ lynceus score cluster --backfill "$(date -u -d '-30 minutes' +%FT%TZ)" "$(date -
 says "windows scored"
 lynceus status
 says "cluster"
-echo "it finds no host: what is asked again is said, and what to look at"
+echo "no host: the output names what is retried and what to check"
 fails 4 run cluster --set sources.metrics.prometheus.url=http://127.0.0.1:9 --set sources.metrics.prometheus.retries=1 --retries 0
 says "127.0.0.1:9"
 
