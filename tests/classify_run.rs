@@ -289,6 +289,14 @@ fn endpoint_names_the_class_of_each_entity_once_it_has_enough_rows() -> anyhow::
     assert!(reasons[0].as_str().is_some_and(|it| it.contains("bytes_per_second")), "{reasons}");
     assert_eq!(reasons[1], "[]");
 
+    // A pod that declares something else is another one under the same name.
+    let mut images: Vec<&str> = cells(2).collect();
+    images[0] = "redis:7";
+    inputs[4] = tensor("declared", "BYTES", images.into());
+    let reply = endpoint.post(path, &serde_json::json!({"inputs": inputs}))?;
+    let classes = reply["outputs"][0]["data"].as_array().context("classes")?;
+    assert_eq!((&classes[0], &classes[2]), (&"unknown".into(), &"redis".into()), "{reply}");
+
     inputs.push(tensor("colour", "FP64", numbers(3)?.into()));
     let refused = endpoint.post(path, &serde_json::json!({"inputs": inputs}))?;
     assert!(refused["error"].as_str().is_some_and(|it| it.contains("`colour`")), "{refused}");

@@ -56,7 +56,7 @@ pub(crate) struct Series {
 }
 
 /// Reads every file of a bundle folder, by name.
-pub(crate) fn files_of(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, StepError> {
+pub fn files_of(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, StepError> {
     let read_error = |e: std::io::Error| StepError::reading(folder, &e);
     let mut files = BTreeMap::new();
     for name in artifact::files_below(folder).map_err(read_error)? {
@@ -67,7 +67,7 @@ pub(crate) fn files_of(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, StepE
 }
 
 /// Reads the manifest of a bundle from its files by name; one of another format is refused.
-pub fn manifest_of(files: &BTreeMap<String, Vec<u8>>) -> Result<BundleManifest, StepError> {
+pub(crate) fn manifest_of(files: &BTreeMap<String, Vec<u8>>) -> Result<BundleManifest, StepError> {
     let file = BundleManifest::FILE;
     let manifest = files.get(file).ok_or_else(|| missing(file))?;
     let manifest: BundleManifest = artifact::parse_json(file, manifest)?;
@@ -356,7 +356,7 @@ pub(crate) fn verified<'a>(
     Err(StepError::refused(format!("`{}` of the bundle does not match its SHA-256", record.file))
         .hint(
             "it was changed or truncated after it was written: copy the bundle again from its \
-               origin",
+             origin",
         ))
 }
 

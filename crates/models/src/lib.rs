@@ -8,6 +8,7 @@
 
 pub mod adaptive;
 pub mod alarm;
+mod any_bundle;
 pub mod assemble;
 pub mod autoencoder;
 mod blocks;
@@ -36,6 +37,7 @@ pub mod threshold;
 pub mod vote;
 pub mod z_score;
 
+pub use any_bundle::AnyBundle;
 pub use assemble::{Recipe, assemble, assemble_sampled, rank};
 pub use bundle::Bundle;
 pub use candidate::Candidate;

@@ -13,13 +13,13 @@ use contract::{StepError, Timestamp};
 use frames::{FeatureTable, Rows, Values};
 use models::classify::ClassBundle;
 use models::classify::judge::JudgedRow;
-use models::{ScoreOptions, ScoreState};
+use models::{AnyBundle, ScoreOptions, ScoreState};
 
 use super::context::{Context, DocumentArgs};
 use super::{Format, Global, OutputFormat, print, print_json, print_rows, runs, say, score_rows};
 use input::Input;
 pub(super) use input::{ceiling, range as times};
-use model::{Model, Part, Version, live};
+use model::{Part, Version, live};
 
 /// Default share of a row's features that must have a value.
 const MIN_COMPLETENESS: f64 = 0.5;
@@ -98,7 +98,7 @@ pub(crate) fn execute(global: &Global, args: &PredictArgs) -> Result<(), StepErr
     }
     let version = match &context {
         Some(context) => live(context, args.version.as_deref())?,
-        None => Model::read_version(Path::new(&args.model))?,
+        None => Version::read(Path::new(&args.model))?,
     };
     let table = args.table.as_deref().ok_or_else(|| {
         StepError::usage("no table is named").hint("write it as in lynceus predict PIPELINE TABLE")
@@ -125,7 +125,7 @@ pub(super) fn with_bundle(
     bundle: &Path,
     table: &Path,
 ) -> Result<Predicted, StepError> {
-    let version = Version { division: None, parts: vec![(None, Model::read(bundle)?)] };
+    let version = Version { division: None, parts: vec![(None, model::read(bundle)?)] };
     predicted(&version, table, Some(context))
 }
 
@@ -156,7 +156,7 @@ fn predicted(
 /// has no columns, because shards may have different features.
 fn together(
     mut read: Vec<(FeatureTable, Judged)>,
-    first: &Model,
+    first: &AnyBundle,
 ) -> Result<(FeatureTable, Judged), StepError> {
     if read.iter().any(|(table, _)| table.rows() > 0) {
         read.retain(|(table, _)| table.rows() > 0);
@@ -176,7 +176,7 @@ fn together(
     let table = FeatureTable::joined(tables)?;
     let scored: Vec<(Timestamp, &EntityScore)> =
         verdicts.iter().map(|(time, verdict)| (*time, verdict)).collect();
-    let mut rows = score_rows::of_scores(&scored, first.alarm_at());
+    let mut rows = score_rows::of_scores(&scored, model::alarm_at(first));
     if let Some(labels) = &table.labels {
         rows.push("label", Values::Texts(labels.label.clone()));
     }
@@ -192,7 +192,7 @@ struct Judged {
 }
 
 fn judge(
-    model: &Model,
+    model: &AnyBundle,
     table: &FeatureTable,
     context: Option<&Context>,
     state: &mut ScoreState,
@@ -202,15 +202,15 @@ fn judge(
         context.map_or(MIN_COMPLETENESS, |context| context.document.scoring.min_completeness);
     let times = &table.table.times;
     let mut judged = match model {
-        Model::Anomaly(bundle) => {
+        AnyBundle::Anomaly(bundle) => {
             let options = ScoreOptions { min_completeness, threads };
             let verdicts = bundle.score(table, state, options)?;
             let scored: Vec<(Timestamp, &EntityScore)> =
                 times.iter().copied().zip(&verdicts).collect();
-            let rows = score_rows::of_scores(&scored, model.alarm_at());
+            let rows = score_rows::of_scores(&scored, model::alarm_at(model));
             Judged { rows, verdicts, classes: Vec::new() }
         }
-        Model::Classes(bundle) => {
+        AnyBundle::Classify(bundle) => {
             let classes = bundle.judge(table, threads);
             let rows = class_rows(bundle, table, &classes);
             Judged { rows, verdicts: Vec::new(), classes }
@@ -276,10 +276,10 @@ fn of_dataset(
     context: &Context,
     folder: &Path,
 ) -> Result<Vec<(&'static str, Rows, String)>, StepError> {
-    let model = Model::read(&folder.join("select/bundle"))?;
+    let model = model::read(&folder.join("select/bundle"))?;
     let mut state = match &model {
-        Model::Anomaly(bundle) => bundle.without_past(),
-        Model::Classes(_) => ScoreState::default(),
+        AnyBundle::Anomaly(bundle) => bundle.without_past(),
+        AnyBundle::Classify(_) => ScoreState::default(),
     };
     let mut found = Vec::new();
     for part in DatasetPart::ALL {

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use contract::bundle::BundleManifest;
 use contract::{Division, Shard, StepError};
+use models::AnyBundle;
 use store::{ObjectStore, Registry};
 
 use crate::args::ServeArgs;
 use crate::metrics::Metrics;
-use crate::model::Model;
 
 /// A version that is served.
 #[derive(Debug)]
 pub struct Served {
     /// The model of each shard, in their order; for a pipeline without shards, its only model.
-    pub parts: Vec<(Option<Shard>, Model)>,
+    pub parts: Vec<(Option<Shard>, AnyBundle)>,
     /// The common manifest of all parts, with the members of the first.
     pub manifest: BundleManifest,
     /// Its version.
@@ -37,8 +37,8 @@ impl Served {
             .hint("`shards: {by: hash}` can be served: the name of an entity says its shard"));
         }
         let fetched = registry.fetch_parts(&version)?.into_iter();
-        let parts = fetched.map(|(shard, files)| Ok((shard, Model::from_files(&files)?)));
-        let parts: Vec<(Option<Shard>, Model)> = parts.collect::<Result<_, StepError>>()?;
+        let parts = fetched.map(|(shard, files)| Ok((shard, AnyBundle::from_files(&files)?)));
+        let parts: Vec<(Option<Shard>, AnyBundle)> = parts.collect::<Result<_, StepError>>()?;
         let Some((_, first)) = parts.first() else {
             return Err(StepError::bug(format!("version `{version}` has no part")));
         };

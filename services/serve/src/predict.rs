@@ -9,6 +9,7 @@ use frames::table::{Column, Table};
 use frames::{FeatureTable, RowLabels};
 
 use crate::live::Served;
+use crate::model;
 use crate::protocol::{InferRequest, ProtocolError, TensorMetadata};
 use crate::tensor::{self, Flat};
 
@@ -169,13 +170,13 @@ impl Served {
     pub fn judge(&self, rows: &FeatureTable) -> Result<Vec<EntityScore>, StepError> {
         let mut judged: Vec<(usize, EntityScore)> = Vec::with_capacity(rows.rows());
         for (shard, model) in &self.parts {
-            let Some(shard) = shard else { return model.judge(rows) };
+            let Some(shard) = shard else { return model::judge(model, rows) };
             let is_held: Vec<bool> =
                 rows.table.entities.iter().map(|entity| shard.holds(entity)).collect();
             let of_entity = |row: &usize| is_held[rows.table.entity[*row] as usize];
             let own: Vec<usize> = (0..rows.rows()).filter(of_entity).collect();
             if !own.is_empty() {
-                let scores = model.judge(&rows.select(&own))?;
+                let scores = model::judge(model, &rows.select(&own))?;
                 judged.extend(own.into_iter().zip(scores));
             }
         }
@@ -190,7 +191,7 @@ impl Served {
         requests: &[&FeatureTable],
     ) -> Vec<Result<Vec<EntityScore>, StepError>> {
         match self.parts.as_slice() {
-            [(None, model)] => model.judge_apart(requests),
+            [(None, model)] => model::judge_apart(model, requests),
             _ => requests.iter().map(|rows| self.judge(rows)).collect(),
         }
     }

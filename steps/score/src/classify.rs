@@ -231,7 +231,6 @@ impl<'a> Scorer<'a> {
         judged: &[JudgedRow],
         state: &mut ClassState,
     ) -> WindowScore {
-        let rule = (&self.bundle.classify().evidence, &self.bundle.classify().bounds);
         let mut entities: Vec<EntityScore> = Vec::new();
         let mut silent = true;
         for row in rows.of(time).iter().copied() {
@@ -242,13 +241,9 @@ impl<'a> Scorer<'a> {
             silent = false;
             let name = rows.table.table.entity_of(row);
             let declared = rows.table.labels.as_ref().map_or("", |labels| &labels.label[row]);
-            let mut before = state.evidence.remove(name);
-            // If the declared class differs, this is another entity with the same name.
-            before = before.filter(|evidence| declared.is_empty() || evidence.declared == declared);
-            let classes = judged.probabilities.len();
-            let mut evidence =
-                before.unwrap_or_else(|| EntityEvidence::new(classes, time, declared));
-            let changed = evidence.observe(time, &judged.probabilities, &judged.distances, rule);
+            let before = state.evidence.remove(name);
+            let mut evidence = self.bundle.evidence(before, time, declared);
+            let changed = self.bundle.observe(&mut evidence, time, judged);
             let class = entity_class(&self.bundle, self.classify, name, &evidence);
             if changed || class.mismatch {
                 entities.push(self.score(name, (judged, row), class, rows));

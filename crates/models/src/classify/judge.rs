@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use contract::Timestamp;
 use contract::classify::{EntityClass, Unknown};
 use contract::score::{Cause, EntityScore, Verdict};
 use frames::FeatureTable;
@@ -51,14 +52,12 @@ impl ClassBundle {
         })
     }
 
-    /// Judges the rows of a table by themselves: each as the last of the rows of its entity until
-    /// then, in the order of their times, without what was seen before. A declared class is the label
-    /// of a row. Returns a score for each row, in the order of the table; one with less than
+    /// Scores the rows of a table, each as the last of the rows of its entity until then, in the
+    /// order of their times and without earlier evidence. The label of a row is what its entity
+    /// declares. Returns a score for each row, in the order of the table; a row with less than
     /// `min_completeness` of the features (0 to 1) has no data and adds no evidence.
     pub fn score(&self, table: &FeatureTable, min_completeness: f64) -> Vec<EntityScore> {
         let judged = self.judge(table, 1);
-        let rule = (&self.classify().evidence, &self.classify().bounds);
-        let classes = self.classify().classes.len();
         let mut seen: BTreeMap<u32, EntityEvidence> = BTreeMap::new();
         let mut order: Vec<usize> = (0..table.rows()).collect();
         order.sort_by_key(|row| table.table.times[*row]);
@@ -66,15 +65,15 @@ impl ClassBundle {
         for row in order {
             let (time, judged) = (table.table.times[row], &judged[row]);
             let declared = table.labels.as_ref().map_or("", |labels| labels.label[row].as_str());
-            let evidence = seen
-                .entry(table.table.entity[row])
-                .or_insert_with(|| EntityEvidence::new(classes, time, declared));
+            let entity = table.table.entity[row];
+            let mut evidence = self.evidence(seen.remove(&entity), time, declared);
             let mut verdict = Verdict::NoData;
             if judged.completeness >= min_completeness {
-                evidence.observe(time, &judged.probabilities, &judged.distances, rule);
+                self.observe(&mut evidence, time, judged);
                 verdict = Verdict::Normal;
             }
-            let class = self.class_of(evidence);
+            let class = self.class_of(&evidence);
+            seen.insert(entity, evidence);
             let score = EntityScore {
                 completeness: judged.completeness,
                 causes: self.mismatch_causes(&class, table, row),
@@ -87,7 +86,31 @@ impl ClassBundle {
         scores.into_iter().map(|(_, score)| score).collect()
     }
 
-    /// Returns what the evidence of an entity says; a mismatch is not held against any allow list.
+    /// Returns the evidence to which a row of an entity is added: the evidence so far, or new
+    /// evidence. If the declared text differs, this is another entity with the same name.
+    pub fn evidence(
+        &self,
+        before: Option<EntityEvidence>,
+        time: Timestamp,
+        declared: &str,
+    ) -> EntityEvidence {
+        let is_same = |it: &EntityEvidence| declared.is_empty() || it.declared == declared;
+        let classes = self.classify().classes.len();
+        before.filter(is_same).unwrap_or_else(|| EntityEvidence::new(classes, time, declared))
+    }
+
+    /// Adds a row to the evidence of its entity; returns whether the class changed.
+    pub fn observe(
+        &self,
+        evidence: &mut EntityEvidence,
+        time: Timestamp,
+        judged: &JudgedRow,
+    ) -> bool {
+        let rule = (&self.classify().evidence, &self.classify().bounds);
+        evidence.observe(time, &judged.probabilities, &judged.distances, rule)
+    }
+
+    /// Returns the class of an entity from its evidence. No allow list is applied to a mismatch.
     pub fn class_of(&self, evidence: &EntityEvidence) -> EntityClass {
         let bounds = &self.classify().bounds;
         let nearest = evidence.nearest(bounds);

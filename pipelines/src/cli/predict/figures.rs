@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use contract::score::Verdict;
 use frames::{FeatureTable, is_normal};
+use models::AnyBundle;
 use models::classify::judge::JudgedRow;
 use models::measure::{self, Counted};
 
 use super::super::context::Context;
 use super::super::score_rows;
-use super::{Judged, Model};
+use super::Judged;
 use crate::run::table;
 
 /// Returns the most probable class of a row, and its probability.
@@ -21,29 +22,29 @@ pub(super) fn likeliest<'a>(names: &'a [String], row: &JudgedRow) -> (&'a str, f
 
 /// Returns a summary line, and tables if the rows have labels.
 pub(super) fn text(
-    model: &Model,
+    model: &AnyBundle,
     rows: &FeatureTable,
     judged: &Judged,
     context: Option<&Context>,
 ) -> String {
     match model {
-        Model::Anomaly(_) => of_anomalies(rows, judged, context),
-        Model::Classes(bundle) => of_classes(bundle.model().classes(), rows, &judged.classes),
+        AnyBundle::Anomaly(_) => of_anomalies(rows, judged, context),
+        AnyBundle::Classify(bundle) => of_classes(bundle.model().classes(), rows, &judged.classes),
     }
 }
 
 /// Returns metrics by name; empty if the rows have no labels.
 pub(super) fn metrics(
-    model: &Model,
+    model: &AnyBundle,
     rows: &FeatureTable,
     judged: &Judged,
     context: Option<&Context>,
 ) -> BTreeMap<String, f64> {
     match model {
-        Model::Anomaly(_) => labelled(rows, judged, context)
+        AnyBundle::Anomaly(_) => labelled(rows, judged, context)
             .map(|found| measure::figures(&found.counted, &[], rows.contract.step))
             .unwrap_or_default(),
-        Model::Classes(bundle) => rows.labels.as_ref().map_or_else(BTreeMap::new, |labels| {
+        AnyBundle::Classify(bundle) => rows.labels.as_ref().map_or_else(BTreeMap::new, |labels| {
             let names = bundle.model().classes();
             let pairs = judged.classes.iter().zip(&labels.label);
             let right = pairs.filter(|(row, label)| likeliest(names, row).0 == label.as_str());

@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use contract::bundle::BundleManifest;
-use contract::{Division, FeatureContract, Shard, StepError, artifact, read_json};
-use fs_err as fs;
-use models::Bundle;
-use models::classify::ClassBundle;
+use contract::{Division, Shard, StepError, read_json};
+use models::AnyBundle;
+use models::bundle::files_of;
 use store::Registry;
 
 use super::super::context::Context;
 use super::super::runs;
 
 /// The model of a shard, or of all entities.
-pub(super) type Part = (Option<Shard>, Model);
+pub(super) type Part = (Option<Shard>, AnyBundle);
 
 /// The models of a version.
 pub(super) struct Version {
@@ -24,60 +23,39 @@ pub(super) struct Version {
     pub(super) parts: Vec<Part>,
 }
 
-/// A model of either task.
-pub(super) enum Model {
-    Anomaly(Box<Bundle>),
-    Classes(Box<ClassBundle>),
-}
-
-impl Model {
-    fn of(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, StepError> {
-        let manifest = files.get(BundleManifest::FILE).ok_or_else(|| {
-            StepError::refused(format!("the bundle has no `{}`", BundleManifest::FILE))
-                .hint("use a folder with `bundle.json`, or a pipeline with a live model")
-        })?;
-        let manifest: BundleManifest = artifact::parse_json(BundleManifest::FILE, manifest)?;
-        if manifest.classify.is_some() {
-            return ClassBundle::from_files(files).map(Box::new).map(Self::Classes);
-        }
-        Bundle::from_files(files).map(Box::new).map(Self::Anomaly)
-    }
-
-    pub(super) fn read(folder: &Path) -> Result<Self, StepError> {
-        let read_error = |e: std::io::Error| StepError::reading(folder, &e);
-        let mut files = BTreeMap::new();
-        for name in artifact::files_below(folder).map_err(read_error)? {
-            files.insert(name.clone(), fs::read(folder.join(&name)).map_err(read_error)?);
-        }
-        Self::of(&files)
-    }
-
+impl Version {
     /// Reads the folder of a bundle, or of a version with shards.
-    pub(super) fn read_version(folder: &Path) -> Result<Version, StepError> {
+    pub(super) fn read(folder: &Path) -> Result<Self, StepError> {
         let shards = runs::parts(folder);
         let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
         if shards.iter().any(|shard| shard == folder) {
-            return Ok(Version { division: None, parts: vec![(None, Self::read(folder)?)] });
+            return Ok(Self { division: None, parts: vec![(None, read(folder)?)] });
         }
         let manifest: BundleManifest = read_json(&folder.join(BundleManifest::FILE))?;
-        let read = |(shard, folder): (Shard, &PathBuf)| Ok((Some(shard), Self::read(folder)?));
-        let parts = Shard::all(count).into_iter().zip(&shards).map(read);
-        Ok(Version { division: manifest.division, parts: parts.collect::<Result<_, StepError>>()? })
+        let part = |(shard, folder): (Shard, &PathBuf)| Ok((Some(shard), read(folder)?));
+        let parts = Shard::all(count).into_iter().zip(&shards).map(part);
+        Ok(Self { division: manifest.division, parts: parts.collect::<Result<_, StepError>>()? })
     }
+}
 
-    /// Returns the alarm threshold of the sum of votes.
-    pub(super) fn alarm_at(&self) -> Option<f64> {
-        match self {
-            Self::Anomaly(bundle) => Some(bundle.manifest().vote.alarm_at.to_f64()),
-            Self::Classes(_) => None,
-        }
+/// Reads the folder of a bundle.
+pub(super) fn read(folder: &Path) -> Result<AnyBundle, StepError> {
+    of(&files_of(folder)?)
+}
+
+fn of(files: &BTreeMap<String, Vec<u8>>) -> Result<AnyBundle, StepError> {
+    if files.contains_key(BundleManifest::FILE) {
+        return AnyBundle::from_files(files);
     }
+    Err(StepError::refused(format!("the bundle has no `{}`", BundleManifest::FILE))
+        .hint("use a folder with `bundle.json`, or a pipeline with a live model"))
+}
 
-    pub(super) fn contract(&self) -> &FeatureContract {
-        match self {
-            Self::Anomaly(bundle) => &bundle.manifest().contract,
-            Self::Classes(bundle) => bundle.contract(),
-        }
+/// Returns the alarm threshold of the sum of votes.
+pub(super) fn alarm_at(model: &AnyBundle) -> Option<f64> {
+    match model {
+        AnyBundle::Anomaly(bundle) => Some(bundle.manifest().vote.alarm_at.to_f64()),
+        AnyBundle::Classify(_) => None,
     }
 }
 
@@ -95,7 +73,7 @@ pub(super) fn live(context: &Context, version: Option<&str>) -> Result<Version, 
         })?,
     };
     let fetched = registry.fetch_parts(&version)?.into_iter();
-    let parts = fetched.map(|(shard, files)| Ok((shard, Model::of(&files)?)));
+    let parts = fetched.map(|(shard, files)| Ok((shard, of(&files)?)));
     let parts = parts.collect::<Result<_, StepError>>()?;
     Ok(Version { division: registry.manifest(&version)?.division, parts })
 }
