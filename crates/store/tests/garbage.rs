@@ -93,7 +93,7 @@ fn what_aliases_and_their_recent_history_name_stays(store: &dyn ObjectStore) -> 
     ensure!(store.list("runs/", None, 9)?.is_empty() && store.list("cache/", None, 9)?.is_empty());
     ensure!(store.list("scores/", None, 9)? == [format!("scores/cluster/date={kept}/x.json")]);
     ensure!(store.list("messages/", None, 9)?.is_empty());
-    registry.rollback("live", now, "test")?;
+    registry.rollback("live", now, "test", None)?;
     registry.fetch(&versions[2], None)?;
     ensure!(garbage::find(store, retention)?.is_empty());
     Ok(())

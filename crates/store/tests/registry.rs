@@ -280,7 +280,7 @@ fn rollback_goes_back_one_version_at_a_time() {
     let store = FolderStore::open(&temp.path().join("store")).unwrap();
     let registry = Registry::new(&store, PIPELINE);
     let versions = versions(&registry, temp.path(), 3);
-    let back = |number| registry.rollback("live", minute(number), "ada");
+    let back = |number| registry.rollback("live", minute(number), "ada", Some("slow"));
     assert_eq!(back(5).unwrap_err().kind, ErrorKind::Refused, "no alias");
     let mut current = None;
     for (version, number) in versions.iter().zip(10..) {
@@ -289,7 +289,7 @@ fn rollback_goes_back_one_version_at_a_time() {
     }
     let record = back(20).unwrap();
     assert_eq!((&record.version, record.by.as_str()), (&versions[1], "ada"));
-    assert_eq!(record.why, format!("rolled back from `{}`", versions[2]));
+    assert_eq!(record.why, format!("rolled back from `{}`: slow", versions[2]));
     assert_eq!(back(21).unwrap().version, versions[0]);
     let error = back(22).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Refused);
@@ -310,7 +310,7 @@ fn repeated_promotion_keeps_the_rollback_target() {
         let promoted = registry.promote(&change, current.as_ref());
         current = Some(promoted.unwrap());
     }
-    let back = |number| registry.rollback("live", minute(number), "ada");
+    let back = |number| registry.rollback("live", minute(number), "ada", None);
     assert_eq!(back(20).unwrap().version, versions[0]);
     assert_eq!(back(21).unwrap_err().kind, ErrorKind::Refused, "there is no other before it");
     assert_eq!(live(&registry), [0, 0, 1, 1, 0].map(|index| versions[index].clone()));

@@ -102,7 +102,7 @@ fn trainer_does_its_job(store: &dyn ObjectStore) -> Result<()> {
     };
     let first = registry.promote(&change(&versions[0]), None)?;
     registry.promote(&change(&versions[1]), Some(&first))?;
-    registry.rollback("live", time("2026-11-21T10:00:00Z"), "trainer")?;
+    registry.rollback("live", time("2026-11-21T10:00:00Z"), "trainer", None)?;
     ensure!(registry.history("live")?.len() == 3);
     ensure!(registry.versions()?.len() == 2);
     registry.fetch(&versions[0], None)?;

@@ -79,12 +79,17 @@ pub(crate) enum ModelsCommand {
         why: String,
     },
     /// Roll an alias back to the previous version
-    #[command(after_help = "Example: lynceus models rollback cluster")]
+    #[command(
+        after_help = "Example: lynceus models rollback cluster --why 'alerts on every deployment'"
+    )]
     Rollback {
         /// Name of the pipeline
         pipeline: String,
         #[command(flatten)]
         change: ChangeArgs,
+        /// Reason, for the history
+        #[arg(long)]
+        why: Option<String>,
     },
 }
 
@@ -138,9 +143,10 @@ pub(crate) fn execute(global: &Global, command: &ModelsCommand) -> Result<(), St
             let change = Change { alias: &change.alias, version, now, by: &change.by, why };
             show_aliases(global, &[registry.promote(&change, current.as_ref())?])
         }
-        ModelsCommand::Rollback { pipeline, change } => {
+        ModelsCommand::Rollback { pipeline, change, why } => {
             let now = change.now.unwrap_or_else(clock);
-            show_aliases(global, &[registry(pipeline).rollback(&change.alias, now, &change.by)?])
+            let (registry, why) = (registry(pipeline), why.as_deref());
+            show_aliases(global, &[registry.rollback(&change.alias, now, &change.by, why)?])
         }
     }
 }

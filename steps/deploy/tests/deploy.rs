@@ -217,7 +217,7 @@ fn concurrent_alias_change_is_not_overwritten() {
     deployed(&pipeline, "two", 301);
     let store = pipeline.store().unwrap();
     let registry = Registry::new(&store, "cluster");
-    let rolled_back = registry.rollback("live", minute(302), "ada").unwrap();
+    let rolled_back = registry.rollback("live", minute(302), "ada", None).unwrap();
     assert_eq!(rolled_back.version, pipeline.version("one").unwrap());
     let stale = AliasRecord { etag: "stale".into(), ..rolled_back.clone() };
     let version = pipeline.version("two").unwrap();

@@ -47,7 +47,8 @@ impl Registry<'_> {
         self.set(change, expected, previous)
     }
 
-    /// Rolls an alias back to its previous version; a repeated rollback goes further back.
+    /// Rolls an alias back to its previous version; a repeated rollback goes further back. The
+    /// reason, if there is one, follows the version it leaves in the history.
     ///
     /// Errors: refused if there is no previous version, lost race as for [`Registry::promote`].
     pub fn rollback(
@@ -55,6 +56,7 @@ impl Registry<'_> {
         alias: &str,
         now: Timestamp,
         by: &str,
+        reason: Option<&str>,
     ) -> Result<AliasRecord, StepError> {
         let current = self.alias(alias)?.ok_or_else(|| {
             StepError::refused(format!("`{}` has no alias `{alias}`", self.pipeline))
@@ -71,7 +73,8 @@ impl Registry<'_> {
         let earlier = history.iter().rev().filter(|entry| entry.change < current.change);
         let restored = earlier.into_iter().find(|entry| entry.version == version);
         let previous = restored.and_then(|entry| entry.previous.clone());
-        let why = format!("rolled back from `{}`", current.version);
+        let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        let why = format!("rolled back from `{}`{reason}", current.version);
         self.set(&Change { alias, version, now, by, why: &why }, Some(&current), previous)
     }
 
