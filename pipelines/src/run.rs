@@ -20,7 +20,7 @@ pub use limit::Limit;
 pub use record::{RunRecord, RunStatus, TaskRecord, TaskState, read_runs};
 pub(crate) use signals::Signals;
 pub use signals::{end_well_on_signals, wait_for_signal};
-pub use summary::{human_bytes, human_seconds, table};
+pub use summary::table;
 
 /// Environment variable with the ID of the process that runs the plan; steps must not run longer
 /// than this process.

@@ -28,6 +28,7 @@ pub mod steps;
 pub mod tensors;
 pub mod time;
 pub mod trial;
+pub mod units;
 pub mod validation;
 
 pub use artifact::{read_json, write_json};

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use contract::score::{EntityScore, Verdict, WindowScore};
-use contract::{Span, StepError, Timestamp};
+use contract::{Span, StepError, Timestamp, units};
 use document::below;
 use document::document::Sample;
 use frames::LabelInterval;
@@ -25,7 +25,7 @@ use parts::Parts;
 use super::context::{Context, DocumentArgs};
 use super::run::deployment;
 use super::{Global, OutputFormat, print, print_json};
-use crate::run::{human_seconds, table};
+use crate::run::table;
 use crate::scored;
 
 /// Flags of `lynceus evaluate`.
@@ -344,7 +344,7 @@ fn show(global: &Global, evaluation: &Evaluation) -> Result<(), StepError> {
     let mut rows =
         vec![["scenario", "", "after", "most telling features"].map(str::to_owned).to_vec()];
     rows.extend(evaluation.scenarios.iter().map(|found| {
-        let after = found.delay_seconds.map(human_seconds);
+        let after = found.delay_seconds.map(units::seconds);
         let word = if after.is_some() { "found" } else { "not found" };
         let word = if found.guarded { format!("{word} *") } else { word.to_owned() };
         vec![found.label.clone(), word, after.unwrap_or_default(), found.causes.join(", ")]
@@ -376,11 +376,13 @@ fn show(global: &Global, evaluation: &Evaluation) -> Result<(), StepError> {
     if let [Some(low), Some(high)] = ["f1_low", "f1_high"].map(figure) {
         text.push_str(&format!("95 % confidence interval of F1: {low:.2} to {high:.2}\n"));
     }
+    let episodes = figure("false_episodes").unwrap_or_default().to_string();
     text.push_str(&format!(
-        "{} alarms began outside a fault; in the {} between faults {} of the windows were alarmed\n",
-        figure("false_episodes").unwrap_or_default(),
-        human_seconds(86_400.0 * figure("normal_days").unwrap_or_default()),
-        figure("false_alarm_ratio").map_or("-".to_owned(), |ratio| format!("{:.1} %", 100.0 * ratio))
+        "{episodes} alarm{} began outside a fault; in the {} between faults {} of the windows were \
+         alarmed\n",
+        if episodes == "1" { "" } else { "s" },
+        units::seconds(86_400.0 * figure("normal_days").unwrap_or_default()),
+        figure("false_alarm_ratio").map_or("-".to_owned(), units::percent)
     ));
     print(&text)
 }

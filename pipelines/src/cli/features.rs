@@ -10,14 +10,14 @@ mod show;
 mod stats;
 mod uses;
 
-use contract::StepError;
 use contract::catalog::{GroupVersion, Part};
+use contract::{StepError, units};
 use serde::Serialize;
 use store::Catalog;
 
 use super::context::StorePlace;
 use super::{Global, OutputFormat, print, print_json};
-use crate::run::{human_bytes, table};
+use crate::run::table;
 
 /// What to do with feature groups.
 #[derive(Debug, clap::Subcommand)]
@@ -146,7 +146,7 @@ fn list(global: &Global, catalog: Catalog<'_>) -> Result<(), StepError> {
             it.features.to_string(),
             it.days.to_string(),
             it.rows.to_string(),
-            human_bytes(it.size_bytes),
+            units::bytes(it.size_bytes),
             it.first.unwrap_or_default(),
             it.last.unwrap_or_default(),
             it.description,

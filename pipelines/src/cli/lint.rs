@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use contract::units::counted;
 use contract::{StepError, artifact, system_words};
 use document::channels::Channel;
 use document::{Changes, Document};
 use fs_err as fs;
-use report::units::counted;
 
 use super::{Global, OutputFormat, print, print_json, say};
 use crate::argo::lint::{self, File, Finding};

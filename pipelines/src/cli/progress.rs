@@ -1,5 +1,6 @@
 //! Progress on stderr: bars on a terminal, a line for each change elsewhere.
 
+use contract::units;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
@@ -10,7 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::run::state_name;
 use super::say;
 use crate::plan::Plan;
-use crate::run::{TaskRecord, TaskState, human_seconds};
+use crate::run::{TaskRecord, TaskState};
 
 /// Shows the progress of a run.
 pub(crate) struct Progress {
@@ -44,7 +45,7 @@ impl Progress {
             }
             return;
         }
-        let took = if task.seconds > 0.0 { human_seconds(task.seconds) } else { String::new() };
+        let took = if task.seconds > 0.0 { units::seconds(task.seconds) } else { String::new() };
         let state = match task.state {
             TaskState::Running => format!(
                 "attempt {} failed with exit code {}, trying again",

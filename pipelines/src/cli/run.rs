@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use contract::deployment::Deployment;
-use contract::{SYSTEM_HINT, StepError, Timestamp, artifact, read_json};
+use contract::{SYSTEM_HINT, StepError, Timestamp, artifact, read_json, units};
 use document::Document;
 use fs_err as fs;
 
@@ -18,8 +18,7 @@ use super::{
 };
 use crate::plan::{Plan, Task};
 use crate::run::{
-    INTERRUPTED, Options, RunRecord, RunStatus, Runner, TaskRecord, TaskState, human_bytes,
-    human_seconds, read_runs, table,
+    INTERRUPTED, Options, RunRecord, RunStatus, Runner, TaskRecord, TaskState, read_runs, table,
 };
 use crate::train::{self, Inputs};
 use remarks::Remarks;
@@ -323,10 +322,10 @@ fn summary(folder: &Path, record: &RunRecord, verbose: bool) -> String {
         rows.push(vec![
             task.name.clone(),
             state_name(task.state).to_owned(),
-            outcome.as_ref().map(|_| human_seconds(task.seconds)).unwrap_or_default(),
+            outcome.as_ref().map(|_| units::seconds(task.seconds)).unwrap_or_default(),
             outcome
                 .as_ref()
-                .map(|outcome| human_bytes(outcome.peak_memory_bytes))
+                .map(|outcome| units::bytes(outcome.peak_memory_bytes))
                 .unwrap_or_default(),
             note,
         ]);
@@ -338,7 +337,7 @@ fn summary(folder: &Path, record: &RunRecord, verbose: bool) -> String {
     {
         text.push_str(&format!("\nmodel   {}: {}\n", deployment.version, deployment.why));
     }
-    text.push_str(&format!("run     {} ({})\n", folder.display(), human_seconds(record.seconds)));
+    text.push_str(&format!("run     {} ({})\n", folder.display(), units::seconds(record.seconds)));
     text
 }
 

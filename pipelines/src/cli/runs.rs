@@ -4,14 +4,14 @@ mod list;
 
 use std::path::{Path, PathBuf};
 
-use contract::{Shard, StepError, artifact};
+use contract::{Shard, StepError, artifact, units};
 use frames::FeatureTable;
 
 use super::context::StorePlace;
 use super::run::state_name;
 use super::{Global, OutputFormat, print, print_json};
 
-use crate::run::{RunRecord, human_seconds, table};
+use crate::run::{RunRecord, table};
 
 /// What to do with runs.
 #[derive(Debug, clap::Subcommand)]
@@ -45,7 +45,7 @@ pub(crate) fn execute(global: &Global, command: &RunsCommand) -> Result<(), Step
                     task.name.clone(),
                     state_name(task.state).to_owned(),
                     task.attempts.to_string(),
-                    human_seconds(task.seconds),
+                    units::seconds(task.seconds),
                     task.why.clone(),
                 ]
             }));

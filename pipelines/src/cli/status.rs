@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use alert::AlertState;
 use contract::score::{Verdict, WindowScore, entity_words};
-use contract::{Shard, StepError, Timestamp};
+use contract::{Shard, StepError, Timestamp, units};
 use export::Cursor;
 use score::Summary;
 use serde::Serialize;
@@ -16,7 +16,7 @@ use store::{ObjectStore, Registry, scores, state, watermark};
 
 use super::context::{Context, DocumentArgs, clock};
 use super::{Global, OutputFormat, print, print_json};
-use crate::run::{human_seconds, table};
+use crate::run::table;
 use failed::FailedTick;
 
 /// Flags of `lynceus status`.
@@ -303,7 +303,7 @@ fn text(status: &Status) -> String {
     match &status.scoring {
         None => rows.push(row("last window", "none was scored yet")),
         Some(it) => {
-            let lag = human_seconds(it.lag_seconds);
+            let lag = units::seconds(it.lag_seconds);
             let late = if it.late { ", late" } else { "" };
             rows.push(row("last window", &format!("{} ({lag} ago{late})", it.last_window)));
             rows.push(row(

@@ -8,6 +8,7 @@
 
 pub mod archive;
 pub mod channels;
+mod clean;
 pub mod failure;
 mod heartbeat;
 pub mod lease;
@@ -15,7 +16,6 @@ pub mod machine;
 pub mod message;
 pub mod outbox;
 mod propose;
-mod quantity;
 pub mod retrain;
 mod silence;
 pub mod stalled;

@@ -2,12 +2,13 @@
 
 use contract::classify::EntityClass;
 use contract::score::{Cause, Diagnosed, NewLevel, entity_words};
+use contract::units::{self, number, percent, quantity};
 use contract::{Span, Timestamp};
 use jiff::tz::TimeZone;
 
+use crate::clean::clean;
 use crate::machine::{Kind, Reason};
 use crate::message::{Alert, Link, Message, Status};
-use crate::quantity::{clean, digits, quantity};
 
 mod peers;
 mod training;
@@ -216,10 +217,10 @@ fn mismatch(alert: &Alert, one: bool) -> String {
 
 /// Returns the confidence of the class, and how long the entity was observed.
 fn class(class: &EntityClass) -> String {
-    let percent = digits(class.probability * 100.0);
+    let probability = percent(class.probability);
     let nearest = match &class.class {
-        Some(_) => format!("probability {percent} %"),
-        None => format!("nearest {} ({percent} %)", clean(&class.nearest)),
+        Some(_) => format!("probability {probability}"),
+        None => format!("nearest {} ({probability})", clean(&class.nearest)),
     };
     format!("{nearest}, after {} windows", class.windows)
 }
@@ -248,18 +249,21 @@ fn clock(alert: &Alert, short: bool, zone: &TimeZone) -> String {
     }
     let missing = alert.kind == Kind::NoData && alert.ended.is_none();
     if let Some(there) = alert.completeness.filter(|_| missing) {
-        parts.push(format!("{} of its features have values", quantity(there, "ratio")));
+        parts.push(format!("{} of its features have values", percent(there)));
     }
     parts.join(", ")
 }
 
 /// Returns the diagnosed kind of fault of an alarm, and its confidence.
 fn diagnosis(found: &Diagnosed) -> String {
-    let percent = digits(found.probability * 100.0);
+    let probability = percent(found.probability);
     if found.kind == found.nearest {
-        format!("looks like {} ({percent} %)", clean(&found.kind))
+        format!("looks like {} ({probability})", clean(&found.kind))
     } else {
-        format!("unlike every known kind of fault, nearest {} ({percent} %)", clean(&found.nearest))
+        format!(
+            "unlike every known kind of fault, nearest {} ({probability})",
+            clean(&found.nearest)
+        )
     }
 }
 
@@ -268,11 +272,11 @@ fn score(alert: &Alert) -> Option<String> {
     let line = |name: &str, score: f64, threshold: f64| {
         let times = score / threshold;
         let times = if times.is_finite() && times >= 1.0 {
-            format!(" ({} times)", digits(times))
+            format!(" ({} times)", number(times))
         } else {
             String::new()
         };
-        format!("{name} {}, alarm above {}{times}", digits(score), digits(threshold))
+        format!("{name} {}, alarm above {}{times}", number(score), number(threshold))
     };
     if alert.status == Status::Resolved {
         return None;
@@ -336,7 +340,7 @@ pub(crate) fn words(cause: &Cause) -> String {
     let how_far = match cause.value {
         Some(value) if beyond.is_finite() && beyond >= 1.0 => {
             let side = if value > cause.usual_high { "above" } else { "below" };
-            format!(" ({side} by {} times that range)", digits(beyond))
+            format!(" ({side} by {} times that range)", number(beyond))
         }
         _ => String::new(),
     };
@@ -346,15 +350,15 @@ pub(crate) fn words(cause: &Cause) -> String {
 
 /// Returns a cause's value and its usual range, with the unit.
 pub(crate) fn value_and_usual(cause: &Cause) -> (String, String) {
-    let value = cause.value.map_or("missing".to_owned(), |value| quantity(value, &cause.unit));
-    let low = quantity(cause.usual_low, &cause.unit);
-    let high = quantity(cause.usual_high, &cause.unit);
+    let written = |value| quantity(&clean(&cause.unit), value);
+    let value = cause.value.map_or("missing".to_owned(), written);
+    let (low, high) = (written(cause.usual_low), written(cause.usual_high));
     (value, if low == high { low } else { format!("{low} to {high}") })
 }
 
 /// Returns a duration to the second.
 pub(crate) fn length(span: Span) -> String {
-    Span::from_ms(span.ms() - span.ms() % 1000).to_string()
+    units::span(Span::from_ms(span.ms() - span.ms() % 1000))
 }
 
 /// Returns a time in the zone, followed by UTC; without seconds if it is a whole minute.

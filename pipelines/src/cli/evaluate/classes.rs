@@ -6,7 +6,7 @@ use std::path::Path;
 
 use contract::classify::{EntityClass, UNKNOWN};
 use contract::score::WindowScore;
-use contract::{StepError, Timestamp};
+use contract::{StepError, Timestamp, units};
 use fs_err as fs;
 use serde::Serialize;
 use store::watermark;
@@ -14,7 +14,7 @@ use store::watermark;
 use super::super::context::Context;
 use super::super::entities;
 use super::super::{Global, OutputFormat, print, print_json};
-use crate::run::{human_seconds, table};
+use crate::run::table;
 
 /// Header of a table of true classes.
 const HEAD: &str = "entity,class";
@@ -79,7 +79,7 @@ pub(super) fn execute(
         ))
         .hint(
             "entities declare a class by their image or label; or give a table `entity,class` \
-               with `--truth FILE`",
+             with `--truth FILE`",
         ));
     }
     let evaluation = evaluate(windows.len(), &judged);
@@ -224,9 +224,7 @@ fn text(evaluation: &ClassEvaluation) -> String {
         row.extend([shown(figure.precision), shown(figure.recall)]);
         rows.push(row);
     }
-    let percent = |value: Option<f64>| {
-        value.map_or("-".to_owned(), |value| format!("{:.1} %", 100.0 * value))
-    };
+    let percent = |value: Option<f64>| value.map_or("-".to_owned(), units::percent);
     let seconds = evaluation.median_seconds_to_right;
     format!(
         "{}\n{} entities in {} windows: balanced accuracy {}, wrong {}, unknown {}, median time to \
@@ -237,7 +235,7 @@ fn text(evaluation: &ClassEvaluation) -> String {
         shown(evaluation.balanced_accuracy),
         percent(evaluation.wrong_ratio),
         percent(evaluation.unknown_ratio),
-        seconds.map_or("-".to_owned(), human_seconds)
+        seconds.map_or("-".to_owned(), units::seconds)
     )
 }
 

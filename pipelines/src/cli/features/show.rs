@@ -1,7 +1,7 @@
 //! `lynceus features show`: the features of a group, its days, and its users.
 
-use contract::StepError;
 use contract::catalog::{GroupVersion, Part};
+use contract::{StepError, units};
 use serde::Serialize;
 use store::Catalog;
 
@@ -9,7 +9,7 @@ use super::super::context::StorePlace;
 use super::super::{Global, OutputFormat, print, print_json};
 use super::uses::{self, Use};
 use super::{GroupArgs, backfill};
-use crate::run::{human_bytes, table};
+use crate::run::table;
 
 /// A version with its days and its users.
 #[derive(Debug, Serialize)]
@@ -77,7 +77,7 @@ fn text(shown: &Shown) -> String {
             part.date.clone(),
             part.rows.to_string(),
             part.entities.to_string(),
-            human_bytes(part.size_bytes),
+            units::bytes(part.size_bytes),
             if part.is_whole { "yes" } else { "no" }.to_owned(),
             part.sha256.chars().take(12).collect(),
             origin.map_or_else(String::new, |it| format!("{}/{}", it.pipeline, it.run)),

@@ -79,7 +79,7 @@ pub(super) fn execute(
         ))
         .hint(format!(
             "lynceus models promote {pipeline} VERSION --alias shadow lets a version \
-                       score beside the live one"
+             score beside the live one"
         )));
     }
     let agreed = comparison.compared - comparison.only_one_anomalous.iter().sum::<usize>();

@@ -3,12 +3,12 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use contract::StepError;
+use contract::{StepError, units};
 
 use super::super::context::StorePlace;
 use super::super::{Global, OutputFormat, print, print_json};
 use crate::find;
-use crate::run::{RunRecord, human_seconds, table};
+use crate::run::{RunRecord, table};
 
 /// Metrics that are shown by default, if a run has them.
 const USUAL: [&str; 10] = [
@@ -149,7 +149,7 @@ fn text(runs: &[RunRecord], args: &ListArgs) -> String {
             run.run.clone(),
             format!("{:?}", run.status).to_lowercase(),
             run.now.to_string(),
-            human_seconds(run.seconds),
+            units::seconds(run.seconds),
         ];
         let figure = |name: &&str| {
             run.metrics.get(*name).map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))

@@ -2,13 +2,13 @@
 
 use alert::AlertState;
 use contract::score::Verdict;
-use contract::{StepError, Timestamp};
+use contract::{StepError, Timestamp, units};
 use serde::Serialize;
 use store::{ObjectStore, Registry, scores, shard, state, watermark};
 
 use crate::cli::context::StorePlace;
 use crate::cli::{Global, OutputFormat, print, print_json};
-use crate::run::{human_seconds, table};
+use crate::run::table;
 
 /// Default alias of the live version.
 const LIVE: &str = "live";
@@ -103,7 +103,7 @@ fn text(lines: &[Line]) -> String {
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(lines.iter().map(|line| {
-        let ago = line.lag_seconds.map(|lag| format!("{} ago", human_seconds(lag)));
+        let ago = line.lag_seconds.map(|lag| format!("{} ago", units::seconds(lag)));
         vec![
             line.pipeline.clone(),
             line.live.clone().unwrap_or_else(|| "none".to_owned()),

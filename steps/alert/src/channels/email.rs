@@ -14,8 +14,8 @@ use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsPar
 use lettre::{SmtpTransport, Transport as _};
 
 use crate::channels::{Channel, Failure, MANY_REFUSALS, cut};
+use crate::clean::clean;
 use crate::message::Message;
-use crate::quantity::clean;
 
 /// Maximum number of characters of a reply that an error quotes.
 const LONGEST_QUOTE: usize = 200;

@@ -1,6 +1,5 @@
 //! Sequences of windows and the messages about them.
 
-use contract::Decimal;
 use contract::classify::EntityClass;
 use contract::score::Cause;
 
@@ -27,20 +26,11 @@ fn window(minute: i64, verdicts: &str) -> WindowScore {
             _ => Verdict::Normal,
         };
         Some(EntityScore {
-            entity: format!("node-{index}"),
-            verdict,
             completeness: 1.0,
-            votes: Decimal::ZERO,
-            combined: None,
-            members: Vec::new(),
-            causes: Vec::new(),
             urgent: sign == 'u',
             drifting: if sign == 'd' { vec!["load".into()] } else { Vec::new() },
-            new_level: None,
             missing: if sign == 'm' { vec!["memory".into()] } else { Vec::new() },
-            diagnosis: None,
-            reason: None,
-            class: None,
+            ..EntityScore::bare(format!("node-{index}"), verdict)
         })
     };
     let entities = verdicts.chars().enumerate().filter_map(entity).collect();

@@ -1,8 +1,9 @@
 //! Texts about a training.
 
+use contract::units::{number, percent};
 use document::alerts::TrainingResult;
 
-use crate::quantity::{clean, digits};
+use crate::clean::clean;
 use crate::training::{Figure, Training};
 
 /// Metrics that are only counts, which do not rank versions.
@@ -61,11 +62,7 @@ fn find<'a>(all: &'a [Figure], part: &str, name: &str) -> Option<&'a Figure> {
 fn line(figure: &Figure, all: &[Figure]) -> Option<String> {
     let shown = |value: Option<f64>| {
         let value = value.filter(|value| value.is_finite())?;
-        Some(if figure.name.ends_with("_ratio") {
-            format!("{} %", digits(value * 100.0))
-        } else {
-            digits(value)
-        })
+        Some(if figure.name.ends_with("_ratio") { percent(value) } else { number(value) })
     };
     let bound = |ending: &str| {
         let name = format!("{}{ending}", figure.name);

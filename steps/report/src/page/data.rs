@@ -48,7 +48,7 @@ fn facts(contents: &Contents, run: Option<&Run>) -> Markup {
                 dd { (zone.time(first)) " to " (zone.until(first, last)) " (" (units::span(last - first)) ")" }
                 dt { "Windows" }
                 dd { (units::count(history.rows)) " rows, one every " (units::span(history.step))
-                    " for " (units::counted(history.entities.len().max(1) as u64, "entity").replace("entitys", "entities")) }
+                    " for " (units::counted(history.entities.len().max(1) as u64, "entity")) }
                 dt { "Features" }
                 dd { (history.series.len()) }
             }
