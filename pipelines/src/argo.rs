@@ -121,7 +121,7 @@ fn of_pipeline(document: &Document, rules: RuleFormat) -> Result<Vec<Manifest>, 
     if document.scoring.drift.retrain.is_some() {
         return Err(StepError::usage(
             "`scoring.drift.retrain`: this setting has no effect in a \
-                                     cluster",
+             cluster",
         )
         .hint("remove it from the cluster's document: a CronWorkflow trains every night"));
     }

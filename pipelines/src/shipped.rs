@@ -109,16 +109,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_program_holds_every_reply_of_a_sample() {
-        let pipelines = Path::new(env!("CARGO_MANIFEST_DIR"));
+    fn the_program_holds_every_file_of_a_sample() {
+        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
+        let files = contract::artifact::files_below(&samples).unwrap();
         for shipped in ALL.iter().filter(|shipped| !shipped.sample.is_empty()) {
-            let folder = format!("samples/{}", shipped.name);
-            let files =
-                contract::artifact::files_below(&pipelines.join(&folder)).unwrap_or_default();
-            for file in files.iter().filter(|file| !file.starts_with("raw.")) {
-                let path = format!("{folder}/{file}");
-                assert!(shipped.sample.iter().any(|(name, _)| *name == path), "{path}");
-            }
+            let (folder, beside) = (format!("{}/", shipped.name), format!("{}.", shipped.name));
+            let is_own = |file: &&String| {
+                let is_raw = file.starts_with(&format!("{folder}raw."));
+                let is_picture = **file == format!("{beside}svg");
+                !is_raw && !is_picture && (file.starts_with(&folder) || file.starts_with(&beside))
+            };
+            let mut own: Vec<String> =
+                files.iter().filter(is_own).map(|file| format!("samples/{file}")).collect();
+            let mut held: Vec<String> =
+                shipped.sample.iter().map(|(name, _)| (*name).to_owned()).collect();
+            own.sort_unstable();
+            held.sort_unstable();
+            assert_eq!(held, own);
         }
     }
 

@@ -137,7 +137,7 @@ impl StepError {
             }
             _ => Self::refused(message).hint(
                 "check that the file is complete and that its disk \
-                                              works",
+                 works",
             ),
         }
     }
@@ -157,7 +157,7 @@ impl StepError {
             }
             _ => Self::unavailable(message).hint(
                 "check that the disk is not full and not mounted \
-                                                  read-only",
+                 read-only",
             ),
         }
     }

@@ -93,19 +93,19 @@ impl Serialize for Shard {
     }
 }
 
-/// A label whose value says in which shard an entity is.
+/// A label whose value determines the shard of an entity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Division {
     /// The label.
     pub label: String,
-    /// Values that are dealt out to the shards, one after the other; the hash of any other value says its
+    /// Values that are assigned to the shards in turn; the hash of any other value determines its
     /// shard.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
 }
 
 impl Division {
-    /// Says whether entities with a value are in a shard.
+    /// Returns whether entities with a value are in a shard.
     pub fn holds(&self, shard: Shard, value: &str) -> bool {
         match self.values.iter().position(|known| known == value) {
             Some(place) => place % shard.count() as usize == shard.index() as usize,

@@ -279,7 +279,7 @@ pub(crate) fn check(document: &Document) -> Result<(), Problem> {
             "shards.count",
             format!(
                 "the test table of `sources.{name}` needs one \
-                                                    model, but each shard has its own"
+                 model, but each shard has its own"
             ),
         )
         .hint("remove `shards` or `test`"));

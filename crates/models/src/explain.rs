@@ -41,8 +41,6 @@ impl Bundle {
             Verdict::Normal | Verdict::NoData => Vec::new(),
         };
         EntityScore {
-            entity: table.table.entity_of(row).to_owned(),
-            verdict,
             completeness: verdicts.completeness[row],
             votes: verdicts.votes[row],
             combined,
@@ -56,8 +54,7 @@ impl Bundle {
             }),
             missing: self.names(verdicts.missing.get(&row)),
             diagnosis: self.diagnosed(table, row, verdict),
-            reason: None,
-            class: None,
+            ..EntityScore::bare(table.table.entity_of(row).to_owned(), verdict)
         }
     }
 

@@ -182,7 +182,7 @@ impl OneClassSvm {
         if columns != scaler.columns() {
             return Err(StepError::damaged(
                 "tensor `vectors` has a different number of columns than \
-                                           the scaler",
+                 the scaler",
             ));
         }
         if vectors.iter().any(|value| value.abs() > 1e10) {

@@ -78,7 +78,7 @@ impl Words {
                 "name the CA with `{field}.server.ca_file`, or the certificate's name with `{field}.server.server_name`"
             )),
             _ => StepError::unavailable(message).hint("check that it is a PostgreSQL server with \
-                                                       TLS, and look for the cause in its log"),
+                 TLS, and look for the cause in its log"),
         }
     }
 

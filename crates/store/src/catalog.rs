@@ -222,7 +222,7 @@ impl<'a> Catalog<'a> {
         ))
         .hint(
             "parts never change: the object was damaged or replaced by hand. Restore it from a \
-               backup",
+             backup",
         ))
     }
 

@@ -151,7 +151,7 @@ impl Output {
                 ))
                 .hint(
                     "check the metric names of this source. `or` adds other names; without \
-                       `required: true` the query is left out of the model",
+                     `required: true` the query is left out of the model",
                 ));
             }
             absent.push(name.clone());

@@ -46,12 +46,10 @@ fn score(number: i64, entity: i64) -> EntityScore {
         usual_low: 0.125,
         usual_high: 2.75,
     };
+    let verdict = if anomalous { Verdict::Anomalous } else { Verdict::Normal };
     EntityScore {
-        entity: format!("node-{entity:03}"),
-        verdict: if anomalous { Verdict::Anomalous } else { Verdict::Normal },
         completeness: 1.0,
         votes: if anomalous { Decimal::ONE } else { Decimal::ZERO },
-        combined: None,
         members: vec![MemberScore {
             kind: "adaptive".to_owned(),
             decision,
@@ -60,12 +58,6 @@ fn score(number: i64, entity: i64) -> EntityScore {
             vote: anomalous,
         }],
         causes: if anomalous { vec![cause()] } else { Vec::new() },
-        urgent: false,
-        drifting: Vec::new(),
-        new_level: None,
-        missing: Vec::new(),
-        diagnosis: None,
-        reason: None,
-        class: None,
+        ..EntityScore::bare(format!("node-{entity:03}"), verdict)
     }
 }

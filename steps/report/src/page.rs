@@ -155,7 +155,7 @@ fn footer(contents: &Contents, tables: &[Table]) -> Markup {
             p {
                 "Made by Lynceus " (contract::VERSION) " at " (contents.zone.time(contents.now))
                 ". All times are " (contents.zone.name()) ". Figures show the smallest and the \
-                                                           largest value of "
+                 largest value of "
                 "each short span of time, so that no single window disappears."
             }
             @if !names.is_empty() {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     contract::step::main(
         "Make a bundle from candidates: calibrate scores, choose thresholds, \
-                          compute metrics",
+         compute metrics",
         select::run,
     )
 }

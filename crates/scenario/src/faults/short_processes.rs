@@ -70,7 +70,7 @@ impl Fault for ShortProcesses {
                 StepError::unavailable(format!("cannot start `{}`: {error}", program.display()))
                     .hint(
                         "the folder must allow programs to run: it must not be mounted with \
-                           `noexec`",
+                         `noexec`",
                     )
             })?;
             if stop.wait(distance) {

@@ -114,7 +114,7 @@ fn flags(container: &Container, report: &mut Report<'_>) {
             "command",
             format!(
                 "`{owner}` listens on an address that only the pod itself \
-                                       can reach"
+                 can reach"
             ),
         );
     }

@@ -217,7 +217,7 @@ fn files(
                 "path",
                 format!(
                     "`{owner}` reads `{path}`, which no volume or artifact \
-                                        provides"
+                     provides"
                 ),
             );
         }

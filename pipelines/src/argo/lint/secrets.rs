@@ -79,7 +79,7 @@ pub(super) fn of_document(
                 "secret",
                 format!(
                     "`{owner}` names `{file}`, which no volume or artifact \
-                                          provides"
+                     provides"
                 ),
             );
         }

@@ -56,7 +56,7 @@ pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
                 "name",
                 format!(
                     "the name has more than {LONGEST_NAME} characters: the host \
-                                        name that KServe derives from it may be too long"
+                     name that KServe derives from it may be too long"
                 ),
             );
         }
@@ -157,7 +157,7 @@ fn flags(container: &Container, volumes: &[Volume], report: &mut Report<'_>) {
             "command",
             format!(
                 "`{owner}` listens on an address that only the pod itself \
-                                       can reach"
+                 can reach"
             ),
         );
     }

@@ -104,22 +104,16 @@ pub(crate) fn window(time: Timestamp, verdicts: &str) -> WindowScore {
             _ => (Verdict::Normal, 1.0),
         };
         let causes = if verdict == Verdict::Anomalous { causes() } else { Vec::new() };
+        let name = if one { String::new() } else { format!("node-{index:02}") };
         Some(EntityScore {
-            entity: if one { String::new() } else { format!("node-{index:02}") },
-            verdict,
             completeness,
             votes: Decimal::ONE,
-            combined: None,
-            members: Vec::new(),
             causes,
             urgent: letter == 'u',
-            drifting: Vec::new(),
             new_level: (letter == 's')
                 .then(|| NewLevel { since: minute(1), features: vec!["load".into()] }),
             missing: if letter == 'm' { vec!["load".into()] } else { Vec::new() },
-            diagnosis: None,
-            reason: None,
-            class: None,
+            ..EntityScore::bare(name, verdict)
         })
     };
     WindowScore::new(

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use contract::score::{EntityScore, MemberScore, Verdict, WindowScore};
 use contract::step::{Common, command_line};
 use contract::steps::ExportArgs;
-use contract::{Decimal, Span, Timestamp};
+use contract::{Span, Timestamp};
 use export::Exported;
 use store::{FolderStore, Stored, Watermark, scores, watermark};
 
@@ -119,14 +119,7 @@ impl Place {
 /// Returns a verdict of a model without classes.
 pub(crate) fn scored(entity: &str, verdict: Verdict) -> EntityScore {
     EntityScore {
-        entity: entity.to_owned(),
-        verdict,
-        class: None,
-        missing: Vec::new(),
-        reason: None,
         completeness: 1.0,
-        votes: Decimal::ZERO,
-        combined: None,
         members: vec![MemberScore {
             kind: "z_score".to_owned(),
             decision: 1.0,
@@ -134,10 +127,6 @@ pub(crate) fn scored(entity: &str, verdict: Verdict) -> EntityScore {
             threshold: 2.0,
             vote: false,
         }],
-        causes: Vec::new(),
-        urgent: false,
-        drifting: Vec::new(),
-        new_level: None,
-        diagnosis: None,
+        ..EntityScore::bare(entity.to_owned(), verdict)
     }
 }

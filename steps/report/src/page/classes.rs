@@ -116,7 +116,7 @@ fn tiles(contents: &ClassContents, classify: Option<&ClassManifest>) -> Markup {
             tiles.push((
                 units::seconds(windows * step),
                 "until an entity has the correct class, \
-                                                         median",
+                 median",
             ));
         }
     }

@@ -130,14 +130,14 @@ fn ranking(history: &ScoreHistory, curves: &[Curves]) -> Result<Markup, StepErro
         p {
             "Made of " (units::count(first.rows as u64)) " labelled rows, "
             (units::count(first.anomalous as u64)) " of them within faults; rows in guard bands do \
-                                                    not count."
+                 not count."
             @if !first.roc.band.is_empty() { " The bands are 95 % bootstrap intervals over blocks \
-                                              of rows." }
+                 of rows." }
         }
         div.pair {
             (figure(&html! { "ROC:" }, "share of faulty rows found over share of normal rows called anomalous.", &roc))
             (figure(&html! { "Precision and recall:" }, "precision over recall: share of correct \
-                                                         alarms over share of faulty rows found.", &precision))
+                 alarms over share of faulty rows found.", &precision))
         }
         ul.key {
             @for (index, curve) in curves.iter().enumerate() {

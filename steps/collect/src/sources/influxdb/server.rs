@@ -183,7 +183,7 @@ impl Server {
                 let error = StepError::unavailable(self.message(request, &what));
                 Failed::passing(error.hint(
                     "check whether a proxy changes or truncates replies. The request is \
-                                repeated",
+                     repeated",
                 ))
             }
             Wrong::WebPage => Failed::for_good(
@@ -212,7 +212,7 @@ impl Server {
         Failed::for_good(if says(&["bucket"]) {
             error.hint(format!(
                 "{field}.database is the bucket, and {field}.organization is its \
-                                owner"
+                 owner"
             ))
         } else if says(&["retention policy not found"]) {
             error.hint(format!("{field}.retention_policy names it"))

@@ -216,7 +216,7 @@ impl TimeColumn {
                 let what = format!("column `{name}` is of type {of}, which is not a time");
                 return Err(wrong(&what).hint(
                     "convert it to a number in `query`, as with \
-                                              to_timestamp",
+                     to_timestamp",
                 ));
             }
         };

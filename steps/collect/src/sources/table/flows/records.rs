@@ -331,7 +331,7 @@ impl<'a> FlowFile<'a> {
             _ => StepError::refused(format!("cannot read `{}` as CSV: {error}", path.display()))
                 .hint(
                     "check that the file is complete, and that each text with a delimiter is in \
-                       quotes",
+                     quotes",
                 ),
         }
     }
