@@ -1,7 +1,7 @@
 //! Labelled tables, from training to the score of each row: the first hour of a data scientist.
 
 use anyhow::{Context as _, ensure};
-use frames::foreign::ForeignTable;
+use frames::external::ExternalTable;
 use serde_json::Value;
 
 use crate::hosts;
@@ -81,7 +81,7 @@ fn rows_of_another_table_are_judged_without_a_store() -> anyhow::Result<()> {
     assert_eq!(average, Some("1.0000"), "{said}");
     assert!(said.lines().any(|line| line.starts_with("flood   15    15")), "{said}");
     assert_eq!(contract::artifact::files_below(&workspace.store())?, before, "nothing is written");
-    let scores = ForeignTable::open(&workspace.path().join("scores.parquet"))?;
+    let scores = ExternalTable::open(&workspace.path().join("scores.parquet"))?;
     let names: Vec<String> = scores.columns().into_iter().map(|column| column.name).collect();
     let first = ["time", "entity", "verdict", "score", "threshold"];
     assert_eq!(names[..5], first, "{names:?}");
@@ -216,7 +216,7 @@ fn test_table_of_the_document_is_judged_by_the_model_of_each_run() -> anyhow::Re
     let run = workspace.json(&["runs", "show", "hosts", "last"])?;
     assert_eq!(run["metrics"]["test_table.roc_auc"], 1.0, "{run}");
     let scores = workspace.store().join("runs/hosts").join(run["run"].as_str().context("run")?);
-    let scores = ForeignTable::open(&scores.join("test_table/scores.parquet"))?;
+    let scores = ExternalTable::open(&scores.join("test_table/scores.parquet"))?;
     let mut rows = 0;
     scores.for_each_batch(|batch| {
         rows += batch.rows();

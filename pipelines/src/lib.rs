@@ -5,7 +5,7 @@ pub mod cli;
 pub mod find;
 pub mod plan;
 pub mod run;
-pub mod scored;
+pub mod tick_files;
 pub mod train;
 
 mod score;

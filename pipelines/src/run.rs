@@ -2,7 +2,7 @@
 
 mod cache;
 mod execute;
-mod last;
+mod final_task;
 mod limit;
 pub mod mirror;
 mod process;

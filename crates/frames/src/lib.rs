@@ -6,8 +6,8 @@
 
 pub mod columns;
 pub mod dataset;
+pub mod external;
 pub mod features;
-pub mod foreign;
 mod joined;
 pub mod labels;
 mod parquet;

@@ -161,7 +161,7 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::foreign::{ForeignKind, ForeignTable};
+    use crate::external::{ExternalKind, ExternalTable};
 
     fn rows() -> Rows {
         let mut rows = Rows::default();
@@ -188,9 +188,9 @@ mod tests {
         rows().write(&csv).unwrap();
         assert_eq!(fs_err::read_to_string(&csv).unwrap(), rows().to_csv());
         rows().write(&parquet).unwrap();
-        let table = ForeignTable::open(&parquet).unwrap();
-        let kinds: Vec<ForeignKind> = table.columns().iter().map(|column| column.kind).collect();
-        let expected = [ForeignKind::Time, ForeignKind::Text, ForeignKind::Number];
+        let table = ExternalTable::open(&parquet).unwrap();
+        let kinds: Vec<ExternalKind> = table.columns().iter().map(|column| column.kind).collect();
+        let expected = [ExternalKind::Time, ExternalKind::Text, ExternalKind::Number];
         assert_eq!(kinds[..3], expected);
         table
             .for_each_batch(|batch| {

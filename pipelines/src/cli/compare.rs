@@ -7,7 +7,7 @@ use contract::StepError;
 use super::context::StorePlace;
 use super::{Global, OutputFormat, print, print_json, runs};
 use crate::run::table;
-use crate::scored;
+use crate::tick_files;
 
 /// Flags of `lynceus compare`.
 #[derive(Debug, clap::Args)]
@@ -29,7 +29,7 @@ pub(crate) fn execute(global: &Global, args: &CompareArgs) -> Result<(), StepErr
     let folders: Vec<PathBuf> =
         args.runs.iter().map(|run| find(&store, &args.pipeline, run)).collect::<Result<_, _>>()?;
     let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
-    let features = scored::files(&store.root, &args.pipeline, scored::FEATURES, None);
+    let features = tick_files::files(&store.root, &args.pipeline, tick_files::FEATURES, None);
     let features: Vec<&Path> = features.iter().map(PathBuf::as_path).collect();
     let comparison = report::compare(&folders, &features)?;
     if let Some(page) = &args.html {

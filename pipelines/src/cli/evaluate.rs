@@ -16,8 +16,8 @@ use frames::LabelInterval;
 use models::Bundle;
 use models::measure::{self, Counted};
 use models::quality::Episodes;
-use report::again;
-use report::gather::check_range;
+use report::contents::check_range;
+use report::rescore;
 use serde::Serialize;
 
 use parts::Parts;
@@ -26,7 +26,7 @@ use super::context::{Context, DocumentArgs};
 use super::run::deployment;
 use super::{Global, OutputFormat, print, print_json};
 use crate::run::table;
-use crate::scored;
+use crate::tick_files;
 
 /// Flags of `lynceus evaluate`.
 #[derive(Debug, clap::Args)]
@@ -157,11 +157,11 @@ fn again(context: &Context, sample: &Sample, run: &Path) -> Result<Vec<WindowSco
     for shard in context.document.shards.all() {
         let path = crate::train::path(&context.document, shard);
         let place = shard.map_or_else(|| run.to_owned(), |shard| run.join(shard.part()));
-        let features = scored::features(&context.store.root, &path, sample.score_until);
+        let features = tick_files::features(&context.store.root, &path, sample.score_until);
         let Some(features) = features else { continue };
         let bundle = Bundle::read(&place.join("select/bundle"))?;
-        let mut scorer = again::Scorer::going_on(&bundle, sample.train_until, 1);
-        again::for_each(&mut scorer, &features, |window| {
+        let mut scorer = rescore::Scorer::going_on(&bundle, sample.train_until, 1);
+        rescore::for_each(&mut scorer, &features, |window| {
             let window = window.clone();
             let whole = match windows.remove(&window.time) {
                 Some(before) => store::whole::joined(before, window),

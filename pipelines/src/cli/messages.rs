@@ -34,7 +34,7 @@ pub(crate) fn execute(global: &Global, args: &MessagesArgs) -> Result<(), StepEr
     let store = StorePlace::new(&global.store)?.open()?;
     let to = args.to.unwrap_or_else(clock);
     let from = args.from.unwrap_or(to - args.last);
-    report::gather::check_range(from, to)?;
+    report::contents::check_range(from, to)?;
     let mut messages = Vec::new();
     let mut delivered = Delivered::default();
     for path in store::shard::paths(store.as_ref(), &args.pipeline)? {

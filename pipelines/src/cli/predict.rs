@@ -1,8 +1,8 @@
 //! `lynceus predict`: scores the rows of any table with a bundle, without a store or a watermark;
 //! or the parts of a run's data set.
 
-mod figures;
 mod input;
+mod metrics;
 mod model;
 
 use std::collections::BTreeMap;
@@ -147,8 +147,8 @@ fn predicted(
     };
     let read = parts.iter().map(read).collect::<Result<Vec<_>, StepError>>()?;
     let (table, judged) = together(read, first)?;
-    let text = figures::text(first, &table, &judged, context);
-    let metrics = figures::metrics(first, &table, &judged, context);
+    let text = metrics::text(first, &table, &judged, context);
+    let metrics = metrics::metrics(first, &table, &judged, context);
     Ok(Predicted { rows: judged.rows, text, metrics })
 }
 
@@ -228,9 +228,9 @@ fn class_rows(bundle: &ClassBundle, table: &FeatureTable, judged: &[JudgedRow]) 
     rows.push("time", Values::Times(table.table.times.clone()));
     let entities = (0..table.rows()).map(|row| table.table.entity_of(row).to_owned());
     rows.push("entity", Values::Texts(entities.collect()));
-    let class = judged.iter().map(|row| figures::likeliest(names, row).0.to_owned());
+    let class = judged.iter().map(|row| metrics::likeliest(names, row).0.to_owned());
     rows.push("class", Values::Texts(class.collect()));
-    let probability = judged.iter().map(|row| figures::likeliest(names, row).1);
+    let probability = judged.iter().map(|row| metrics::likeliest(names, row).1);
     rows.push("probability", Values::Numbers(probability.collect()));
     rows.push("completeness", Values::Numbers(judged.iter().map(|row| row.completeness).collect()));
     for (index, name) in names.iter().enumerate() {
@@ -290,7 +290,7 @@ fn of_dataset(
         if !args.part.is_empty() && !args.part.contains(&part) {
             continue;
         }
-        let text = figures::text(&model, &table, &judged, Some(context));
+        let text = metrics::text(&model, &table, &judged, Some(context));
         let parts = vec![part.name().to_owned(); table.rows()];
         judged.rows.push("part", Values::Texts(parts));
         found.push((part.name(), judged.rows, text));

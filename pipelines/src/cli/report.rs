@@ -9,7 +9,7 @@ use serde_json::json;
 use super::context::{Context, DocumentArgs, clock};
 use super::{Global, OutputFormat, print, print_json, runs};
 use crate::run::{RunRecord, RunStatus, read_runs};
-use crate::scored;
+use crate::tick_files;
 
 /// Flags of `lynceus report`.
 #[derive(Debug, clap::Args)]
@@ -70,7 +70,7 @@ fn of_run(
     let record = RunRecord::read(run)?;
     let (root, pipeline) = (&context.store.root, &context.document.name);
     let ticks = |kind: &str| match range {
-        Some((from, _)) => scored::files(root, pipeline, kind, Some(from.min(record.now))),
+        Some((from, _)) => tick_files::files(root, pipeline, kind, Some(from.min(record.now))),
         None => Vec::new(),
     };
     let runs = read_runs(root, pipeline);
@@ -83,8 +83,8 @@ fn of_run(
         from: range.map(|(from, _)| from),
         to: range.map(|(_, to)| to),
         labels: None,
-        features: ticks(scored::FEATURES),
-        messages: ticks(scored::MESSAGES),
+        features: ticks(tick_files::FEATURES),
+        messages: ticks(tick_files::MESSAGES),
         previous: runs[..place].iter().rev().find(trained).map(|(folder, _)| folder.clone()),
         now: range.map_or(record.now, |(_, to)| to),
         report: page.to_owned(),

@@ -20,7 +20,7 @@ use crate::plan::{Plan, Task};
 use crate::run::{
     INTERRUPTED, Limit, Options, RunRecord, RunStatus, Runner, TaskRecord, TaskState,
 };
-use crate::scored;
+use crate::tick_files;
 use crate::train::{Inputs, Part};
 
 /// Suffix of the names of ticks' folders.
@@ -168,8 +168,8 @@ pub(crate) fn tick(
     };
     let parts = Part::of_run(&inputs);
     for part in &parts {
-        if scored::features(&context.store.root, &part.path(document), at).is_none() {
-            scored::keep(&context.store.root, &part.path(document), at, &part.folder)?;
+        if tick_files::features(&context.store.root, &part.path(document), at).is_none() {
+            tick_files::keep(&context.store.root, &part.path(document), at, &part.folder)?;
         }
     }
     // The folder is deleted at the end of the tick; permanent data is in the store.
@@ -211,7 +211,7 @@ fn kept(context: &Context, part: &Part, at: Timestamp) -> Result<Value, StepErro
     let scored: Value = read_json(&part.folder.join("score/scored.json"))?;
     // A repeated tick has nothing to add to the results of the first one.
     if scored.get("windows").and_then(Value::as_u64).is_some_and(|windows| windows > 0) {
-        scored::keep(&context.store.root, &part.path(&context.document), at, &part.folder)?;
+        tick_files::keep(&context.store.root, &part.path(&context.document), at, &part.folder)?;
     }
     Ok(scored)
 }

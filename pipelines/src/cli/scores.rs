@@ -60,7 +60,7 @@ pub(crate) fn execute(global: &Global, args: &ScoresArgs) -> Result<(), StepErro
     };
     let mut after = args.from.unwrap_or(end - args.last);
     if args.to.is_some() {
-        report::gather::check_range(after, end)?;
+        report::contents::check_range(after, end)?;
     }
     let windows = read(store.as_ref(), pipeline, (after, end), args)?;
     if args.watch {

@@ -109,7 +109,7 @@ struct Stopped {
 #[derive(Debug, Serialize)]
 struct Firing {
     entity: String,
-    kind: alert::machine::Kind,
+    kind: alert::state_machine::Kind,
     since: Timestamp,
 }
 
@@ -392,7 +392,7 @@ fn drift_text(drift: Option<&Drift>) -> String {
 }
 
 /// Returns the text of a kind of alert.
-fn kind_words(kind: alert::machine::Kind) -> String {
+fn kind_words(kind: alert::state_machine::Kind) -> String {
     let kind = serde_json::to_value(kind).unwrap_or_default();
     kind.as_str().unwrap_or_default().replace('_', " ")
 }

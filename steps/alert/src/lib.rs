@@ -12,7 +12,6 @@ mod clean;
 pub mod failure;
 mod heartbeat;
 pub mod lease;
-pub mod machine;
 pub mod message;
 pub mod outbox;
 mod propose;
@@ -20,6 +19,7 @@ pub mod retrain;
 mod silence;
 pub mod stalled;
 mod state;
+pub mod state_machine;
 mod text;
 pub mod training;
 pub mod wording;
@@ -32,10 +32,10 @@ use contract::{ErrorKind, Outcome, StepError, Timestamp, write_json};
 use document::sections::Alert as Sections;
 use store::{Follower, ObjectStore};
 
-use crate::machine::Rules;
 use crate::message::{Batch, Message};
 use crate::outbox::{Delivery, Pending, Sender};
 use crate::state::Keeper;
+use crate::state_machine::Rules;
 use crate::wording::Wording;
 
 pub use state::AlertState;

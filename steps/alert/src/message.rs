@@ -6,7 +6,7 @@ pub use contract::message::{Alert, ChannelNews, Link, Message, Status};
 use contract::score::WindowScore;
 use contract::{Decimal, Shard, Timestamp};
 
-use crate::machine::{Change, Kind, Reason};
+use crate::state_machine::{Change, Kind, Reason};
 use crate::training::{self, Training};
 
 /// Maximum number of messages that one run sends; more are merged into one summary.

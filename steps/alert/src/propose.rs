@@ -2,8 +2,8 @@
 
 use document::sections::Alert as Sections;
 
-use crate::machine::{Kind, Reason};
 use crate::message::Message;
+use crate::state_machine::{Kind, Reason};
 
 /// Adds the command line to each alert that proposes a training.
 pub(crate) fn complete(document: &Sections, messages: &mut [Message]) {

@@ -14,9 +14,9 @@ use document::sections::Alert as Sections;
 use crate::AlertState;
 use crate::channels::Channel;
 use crate::failure::{self, FailedTick};
-use crate::machine::{Kind, Reason};
 use crate::message::{self, Alert, Message, Status};
 use crate::silence::is_silent;
+use crate::state_machine::{Kind, Reason};
 
 /// The cause if no step reported one.
 const UNKNOWN: &str = "no tick has reported a cause: check whether ticks are started";

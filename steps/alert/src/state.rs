@@ -4,7 +4,7 @@ use contract::{OTHER_VERSION_HINT, StepError, Timestamp};
 use store::{ObjectStore, Stored, state};
 
 use crate::lease;
-use crate::machine::Tracks;
+use crate::state_machine::Tracks;
 
 /// State from which the next run resumes.
 pub type AlertState = contract::alerts::AlertState<Tracks>;

@@ -7,8 +7,8 @@ use contract::{Span, Timestamp};
 use jiff::tz::TimeZone;
 
 use crate::clean::clean;
-use crate::machine::{Kind, Reason};
 use crate::message::{Alert, Link, Message, Status};
+use crate::state_machine::{Kind, Reason};
 
 mod peers;
 mod training;

@@ -128,12 +128,12 @@ impl<'a> Wording<'a> {
 /// Returns the word for an alert's kind in templates and labels.
 pub(crate) fn kind_name(alert: &Alert) -> &'static str {
     match alert.kind {
-        crate::machine::Kind::Anomaly => "anomaly",
-        crate::machine::Kind::NoData => "no_data",
-        crate::machine::Kind::Drift => "drift",
-        crate::machine::Kind::ScoringStopped => "scoring_stopped",
-        crate::machine::Kind::Mismatch => "mismatch",
-        crate::machine::Kind::FeatureMissing => "feature_missing",
+        crate::state_machine::Kind::Anomaly => "anomaly",
+        crate::state_machine::Kind::NoData => "no_data",
+        crate::state_machine::Kind::Drift => "drift",
+        crate::state_machine::Kind::ScoringStopped => "scoring_stopped",
+        crate::state_machine::Kind::Mismatch => "mismatch",
+        crate::state_machine::Kind::FeatureMissing => "feature_missing",
     }
 }
 

@@ -7,7 +7,7 @@ use contract::{Outcome, Span, StepError, Timestamp};
 use document::sections::Collect as Sections;
 use document::sources::{SampleColumn, column_names};
 use frames::SamplesWriter;
-use frames::foreign::{ForeignRows, ForeignTable};
+use frames::external::{ExternalRows, ExternalTable};
 use frames::samples::SampleRows;
 use fs_err as fs;
 
@@ -197,7 +197,7 @@ impl Output {
         let kept_names: Vec<String> = kept.iter().map(|index| names[*index].clone()).collect();
         let mut writer = writer(samples, &kept_names, is_labelled)?;
         let kept: Vec<usize> = kept.into_iter().map(|index| index + keys).collect();
-        ForeignTable::open(&path.0)?
+        ExternalTable::open(&path.0)?
             .for_each_batch(|rows| writer.write(&selected(rows, is_labelled, &kept, begin)?))?;
         writer.publish()
     }
@@ -210,7 +210,7 @@ fn writer(path: &Path, names: &[String], is_labelled: bool) -> Result<SamplesWri
 
 /// Returns the rows from `begin` on, with these columns.
 fn selected(
-    rows: &ForeignRows<'_>,
+    rows: &ExternalRows<'_>,
     is_labelled: bool,
     columns: &[usize],
     begin: Option<Timestamp>,

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use contract::score::{Cause, EntityScore, Verdict};
 use contract::{Span, Timestamp};
 
+use crate::ground_truth::{Known, Scenario};
 use crate::scores::Rules;
-use crate::truth::{Known, Scenario};
 
 /// A sequence of anomalous windows of one entity; short normal sequences within it belong to it.
 #[derive(Debug, Clone, PartialEq)]

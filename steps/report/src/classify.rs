@@ -10,7 +10,7 @@ use document::sections::Report as Sections;
 use models::classify::ClassBundle;
 use store::{Registry, scores};
 
-use crate::gather::{self, check_range};
+use crate::contents::{self, check_range};
 use crate::page::classes;
 use crate::record;
 use crate::runs::Run;
@@ -74,7 +74,7 @@ pub(crate) fn run(
     document: Sections,
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
-    let contents = gather(args, document)?;
+    let contents = read_contents(args, document)?;
     let page = classes::page(&contents);
     for note in &contents.notes {
         outcome.warn(note.clone());
@@ -94,8 +94,8 @@ pub(crate) fn run(
     artifact::write_file(&args.report, page.html.as_bytes())
 }
 
-fn gather(args: &ReportArgs, document: Sections) -> Result<ClassContents, StepError> {
-    let runs = gather::runs(args, &document)?;
+fn read_contents(args: &ReportArgs, document: Sections) -> Result<ClassContents, StepError> {
+    let runs = contents::runs(args, &document)?;
     let run = runs.into_iter().rev().find(Run::is_training);
     let mut notes = Vec::new();
     let mut bundle = None;

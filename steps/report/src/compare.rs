@@ -1,7 +1,7 @@
 //! Two or more runs side by side: documents, data, metrics, faults, time and memory.
 
-pub(crate) mod figures;
 mod later;
+pub(crate) mod metrics;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,12 +12,12 @@ use maud::html;
 use serde_json::{Map, Value, json};
 
 use self::later::Judged;
+use crate::ground_truth::Truth;
 use crate::page;
 use crate::runs::{Run, Task};
 use crate::tables::{Cell, Table};
-use crate::truth::Truth;
 use crate::zone::Zone;
-use crate::{fields, units};
+use crate::{document_fields, units};
 
 /// Runs side by side.
 #[derive(Debug)]
@@ -73,18 +73,18 @@ pub fn compare(folders: &[&Path], features: &[&Path]) -> Result<Comparison, Step
     let runs: Vec<Run> =
         folders.iter().map(|folder| Run::read(folder)).collect::<Result<_, _>>()?;
     let zone = zone(&runs);
-    let documents: Vec<BTreeMap<String, String>> = runs.iter().map(fields::of).collect();
+    let documents: Vec<BTreeMap<String, String>> = runs.iter().map(document_fields::of).collect();
     let (judged, notes) = judged(&runs, features);
     let documents = differing("documents", "Fields of the document that differ", &documents);
     let data: Vec<_> = runs.iter().map(|run| data(run, &zone)).collect();
     let data = differing("data", "Differences in the data", &data);
-    let later = figures::later(&judged);
-    let faults = figures::faults(&judged, &zone);
+    let later = metrics::later(&judged);
+    let faults = metrics::faults(&judged, &zone);
     let said = [
-        figures::of_documents(documents.len(), &documents),
-        figures::of_data(&runs),
-        figures::of_later(&judged),
-        figures::of_cost(&runs),
+        metrics::of_documents(documents.len(), &documents),
+        metrics::of_data(&runs),
+        metrics::of_later(&judged),
+        metrics::of_cost(&runs),
     ];
     let mut summary = said.join(" ");
     notes.iter().for_each(|note| summary.push_str(&format!(" {note}")));
@@ -92,7 +92,7 @@ pub fn compare(folders: &[&Path], features: &[&Path]) -> Result<Comparison, Step
         overview(&runs, &zone),
         later,
         faults,
-        figures::own(&runs),
+        metrics::own(&runs),
         documents,
         data,
         each(
@@ -222,7 +222,7 @@ fn overview(runs: &[Run], zone: &Zone) -> Table {
 fn differing(name: &'static str, caption: &str, said: &[BTreeMap<String, String>]) -> Table {
     let columns: Vec<_> = [("what", "")].into_iter().chain(TEXTS).take(1 + said.len()).collect();
     let mut table = Table::new(name, caption, &columns);
-    for (what, said) in fields::differences(said) {
+    for (what, said) in document_fields::differences(said) {
         let cells = said.into_iter().map(|said| said.map_or_else(Cell::empty, Cell::text));
         table.push(std::iter::once(Cell::text(what)).chain(cells).collect());
     }

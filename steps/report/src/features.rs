@@ -7,7 +7,7 @@ use contract::{FeatureColumn, Span, StepError, Timestamp};
 use frames::{FeatureTable, LabelInterval};
 
 use crate::envelope::Envelope;
-use crate::truth::{Known, Truth};
+use crate::ground_truth::{Known, Truth};
 
 /// Entities up to this number get a line each; more are drawn as a band.
 pub const MOST_LINES: usize = 6;

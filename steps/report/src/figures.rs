@@ -6,13 +6,13 @@ use maud::{Markup, PreEscaped, html};
 
 use crate::axis::Axis;
 use crate::chart::{Chart, Ink, Mark, Size};
+use crate::contents::Contents;
 use crate::curves::Curves;
 use crate::envelope::Envelope;
 use crate::features::{MOST_LINES, Series};
-use crate::gather::Contents;
+use crate::ground_truth::{Scenario, Truth};
 use crate::ranking::NEVER_SEEN;
 use crate::scores::{Basis, MemberHistory, ScoreHistory};
-use crate::truth::{Scenario, Truth};
 use crate::units::{self, Unit};
 use crate::zone::Zone;
 

@@ -4,28 +4,28 @@
 //! inputs and flags give the same bytes. Missing parts of a run are listed on the page, so a
 //! refused or killed run also has a report.
 
-pub mod again;
 pub mod alarms;
 pub mod axis;
 pub mod chart;
 pub mod classify;
 pub mod compare;
+pub mod contents;
 pub mod curves;
+pub mod document_fields;
 pub mod drift;
 pub mod envelope;
 pub mod features;
-pub mod fields;
 pub mod figures;
-pub mod gather;
 pub mod graph;
+pub mod ground_truth;
 pub mod messages;
 pub mod page;
 pub mod ranking;
 mod record;
+pub mod rescore;
 pub mod runs;
 pub mod scores;
 pub mod tables;
-pub mod truth;
 pub mod units;
 pub mod windows;
 pub mod zone;
@@ -45,7 +45,7 @@ pub fn run(args: &ReportArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     if document.classification().is_some() {
         return classify::run(args, document, outcome);
     }
-    let contents = gather::gather(args)?;
+    let contents = contents::read(args)?;
     let page = page::page(&contents)?;
     for note in &contents.notes {
         outcome.warn(note.clone());

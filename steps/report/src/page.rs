@@ -18,7 +18,7 @@ mod windows;
 use contract::StepError;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::gather::Contents;
+use crate::contents::Contents;
 use crate::tables::Table;
 
 /// The style sheet; `</` does not occur in it, so it cannot end its element early.

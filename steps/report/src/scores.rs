@@ -1,4 +1,4 @@
-//! Gathers the verdicts of each window into the data of a page.
+//! The verdicts of all windows, as a page shows them.
 //!
 //! Score objects of a store and rows that a bundle scores again are added by the same function.
 
@@ -10,8 +10,8 @@ use models::Reference;
 
 use crate::alarms::{Alarm, EntityHistory, Found};
 use crate::envelope::Envelope;
+use crate::ground_truth::{Known, Truth};
 use crate::ranking::rarity;
-use crate::truth::{Known, Truth};
 
 /// Number of spans of an envelope, about the number of pixels of a wide figure.
 const SPANS: usize = 1024;
@@ -80,7 +80,7 @@ pub struct Counts {
     pub quiet: u64,
 }
 
-/// Rules for gathering scores.
+/// Rules for collecting scores.
 #[derive(Debug, Clone)]
 pub struct Rules {
     /// Distance between windows.
@@ -91,7 +91,7 @@ pub struct Rules {
     pub alarm_at: f64,
 }
 
-/// Windows, gathered.
+/// Verdicts and metrics of all windows of a page.
 #[derive(Debug, Clone)]
 pub struct ScoreHistory {
     rules: Rules,

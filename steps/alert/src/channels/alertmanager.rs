@@ -12,8 +12,8 @@ use document::http::Http;
 use serde::Serialize;
 
 use crate::channels::{Channel, Failure, http};
-use crate::machine::{Kind, Reason};
 use crate::message::{Alert, Message, Status};
+use crate::state_machine::{Kind, Reason};
 use crate::text;
 use crate::wording::kind_name;
 

@@ -11,8 +11,8 @@ mod stalled;
 use std::collections::BTreeSet;
 
 use alert::AlertState;
-use alert::machine::{Rules, Tracks};
 use alert::message::{Batch, MAX_MESSAGES, Message, Status};
+use alert::state_machine::{Rules, Tracks};
 use contract::message::Messages;
 use contract::{ErrorKind, Outcome, Span, StepError, read_json};
 use document::alerts::Alerts;

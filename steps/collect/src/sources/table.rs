@@ -5,7 +5,7 @@ mod cells;
 mod columns;
 mod csv;
 mod flows;
-mod foreign;
+mod parquet;
 mod sink;
 mod sort;
 mod text;
@@ -54,7 +54,7 @@ impl Opener for TableSource {
         }
         let path = opening.take_data()?;
         let (columns, left_out) = if is_parquet(&path) {
-            foreign::columns(&path, (settings, &opening.settings.entity))?
+            parquet::columns(&path, (settings, &opening.settings.entity))?
         } else {
             csv::columns(&path, (settings, &opening.settings.entity))?
         };
@@ -82,7 +82,7 @@ pub(crate) fn header(
     path: &std::path::Path,
     settings: &TableSource,
 ) -> Result<Vec<String>, StepError> {
-    if is_parquet(path) { foreign::header(path) } else { csv::header(path, settings) }
+    if is_parquet(path) { parquet::header(path) } else { csv::header(path, settings) }
 }
 
 /// Passes all rows of a table to `each`, in the order of the file.
@@ -106,8 +106,8 @@ pub(crate) fn each_block(
         Ok(each(rows)?)
     };
     let read = if is_parquet(path) {
-        let (columns, _) = foreign::columns(path, (settings, entity))?;
-        foreign::read(path, settings, &columns, &mut add)
+        let (columns, _) = parquet::columns(path, (settings, entity))?;
+        parquet::read(path, settings, &columns, &mut add)
             .and_then(|bad| Ok(bad.check(path, &columns.samples)?))
     } else {
         let (columns, _) = csv::columns(path, (settings, entity))?;
@@ -152,7 +152,7 @@ impl Source for Table<'_> {
             sink.add(rows)
         };
         let read = if is_parquet(&self.path) {
-            foreign::read(&self.path, self.settings, &self.columns, &mut add)
+            parquet::read(&self.path, self.settings, &self.columns, &mut add)
         } else {
             csv::read(&self.path, self.settings, &self.columns, &mut add)
         };

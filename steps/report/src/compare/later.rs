@@ -9,14 +9,14 @@ use document::sections::Report;
 use models::Bundle;
 use models::quality::{self, Confusion};
 
-use crate::again::{self, Scorer};
 use crate::alarms::Found;
+use crate::contents;
 use crate::curves::{Figure, SEED, resamples};
-use crate::gather;
+use crate::ground_truth::Truth;
 use crate::ranking::rank;
+use crate::rescore::{self, Scorer};
 use crate::runs::Run;
 use crate::scores::ScoreHistory;
-use crate::truth::Truth;
 
 /// One row that counts: outside of guard bands, and with data.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,12 +57,12 @@ pub(super) fn judge(
 ) -> Result<Judged, StepError> {
     let bundle = Bundle::read(&run.folder.join("select/bundle"))?;
     let document = Report::read(&run.folder.join("document.yaml"))?;
-    let mut history = ScoreHistory::new(gather::rules(&document), truth.clone());
+    let mut history = ScoreHistory::new(contents::rules(&document), truth.clone());
     let (mut rows, mut entities) = (Vec::<Row>::new(), BTreeSet::new());
     let mut scorer = Scorer::going_on(&bundle, after, 1);
     for file in features {
         let mut last = scorer.after;
-        again::for_each(&mut scorer, file, |window| {
+        rescore::for_each(&mut scorer, file, |window| {
             last = last.max(Some(window.time));
             entities.extend(window.entities.iter().map(|score| score.entity.clone()));
             let there = window.entities.iter().filter(|score| score.verdict != Verdict::NoData);

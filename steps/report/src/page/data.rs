@@ -4,7 +4,7 @@ use contract::validation::{Finding, Severity, Validation};
 use maud::{Markup, html};
 
 use super::Section;
-use crate::gather::Contents;
+use crate::contents::Contents;
 use crate::runs::Run;
 use crate::tables::{Cell, Table};
 use crate::zone::Zone;

@@ -4,9 +4,9 @@ use contract::{StepError, Timestamp};
 use maud::{Markup, html};
 
 use super::{Section, figure, key};
+use crate::contents::Contents;
 use crate::curves::{Curves, Figure};
 use crate::figures::{self, Backdrop};
-use crate::gather::Contents;
 use crate::scores::{MemberHistory, ScoreHistory};
 use crate::tables::{Cell, Table};
 use crate::units;

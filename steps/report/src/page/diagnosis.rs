@@ -8,7 +8,7 @@ use models::diagnosis::UNKNOWN;
 use serde_json::Value;
 
 use super::Section;
-use crate::gather::Contents;
+use crate::contents::Contents;
 use crate::tables::{Cell, Table};
 use crate::units;
 

@@ -8,8 +8,8 @@ use maud::{Markup, html};
 
 use super::{Section, drift, figure, key, messages, windows};
 use crate::alarms::{Alarm, Found};
+use crate::contents::{Contents, Rescored, Scored};
 use crate::figures::{self, Backdrop, MOST_ROWS};
-use crate::gather::{Contents, Rescored, Scored};
 use crate::scores::{Basis, ScoreHistory};
 use crate::tables::{Cell, Table};
 use crate::units::{self, Unit};

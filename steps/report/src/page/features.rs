@@ -7,9 +7,9 @@ use contract::score::entity_words;
 use maud::{Markup, html};
 
 use super::{Section, figure, key};
+use crate::contents::Contents;
 use crate::features::{MOST_LINES, Moved, Series};
 use crate::figures::{self, Backdrop};
-use crate::gather::Contents;
 use crate::tables::{Cell, Table, breakable};
 use crate::units::{self, Unit};
 

@@ -3,7 +3,7 @@
 use maud::{Markup, PreEscaped, html};
 
 use super::{Section, figure};
-use crate::gather::Contents;
+use crate::contents::Contents;
 use crate::graph::{Graph, Node};
 use crate::runs::Run;
 use crate::units;

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::gather::Contents;
+use crate::contents::Contents;
 use crate::tables::{Cell, Table};
 use crate::units;
 

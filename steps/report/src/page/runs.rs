@@ -7,11 +7,11 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::Section;
-use crate::gather::Contents;
+use crate::contents::Contents;
 use crate::runs::{Run, Task};
 use crate::tables::{Cell, Table};
 use crate::zone::Zone;
-use crate::{fields, units};
+use crate::{document_fields, units};
 
 pub(super) fn tasks(contents: &Contents, tables: &mut Vec<Table>) -> Option<Section> {
     if contents.runs.is_empty() {
@@ -57,7 +57,9 @@ fn changed(contents: &Contents) -> Table {
     );
     let last = contents.runs.iter().rev().find(|run| run.is_training());
     let Some((before, last)) = contents.previous.as_ref().zip(last) else { return table };
-    for (field, said) in fields::differences(&[fields::of(before), fields::of(last)]) {
+    for (field, said) in
+        document_fields::differences(&[document_fields::of(before), document_fields::of(last)])
+    {
         let said = said.into_iter().map(|said| said.map_or_else(Cell::empty, Cell::text));
         table.push(std::iter::once(Cell::code(field)).chain(said).collect());
     }

@@ -4,7 +4,7 @@ use contract::trial::Trial;
 use maud::{Markup, html};
 
 use super::Section;
-use crate::gather::Contents;
+use crate::contents::Contents;
 use crate::tables::{Cell, Table};
 use crate::units;
 

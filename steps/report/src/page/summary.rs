@@ -4,7 +4,7 @@ use contract::Span;
 use contract::run::RunStatus;
 use maud::{Markup, html};
 
-use crate::gather::{Contents, Scored};
+use crate::contents::{Contents, Scored};
 use crate::runs::Run;
 use crate::scores::ScoreHistory;
 use crate::units;

@@ -6,8 +6,8 @@ use contract::deployment::{Deployment, Figures};
 use maud::{Markup, html};
 
 use super::Section;
-use crate::compare::figures;
-use crate::gather::{Contents, Scored};
+use crate::compare::metrics;
+use crate::contents::{Contents, Scored};
 use crate::runs::{Run, with_intervals};
 use crate::tables::{Cell, Table};
 use crate::units;
@@ -93,8 +93,8 @@ fn comparison(deployment: &Deployment) -> Table {
             table.push(vec![
                 Cell::text(part),
                 Cell::of(units::words(name), name.as_str()),
-                figures::cell(name, new),
-                figures::cell(name, old),
+                metrics::cell(name, new),
+                metrics::cell(name, old),
                 difference.map_or_else(Cell::empty, |value| {
                     Cell::of(format!("{}{}", sign(value), units::number(value)), value)
                 }),
@@ -121,7 +121,7 @@ fn measured(contents: &Contents, deployment: Option<&Deployment>) -> Table {
     for (part, all) in measured {
         for (name, value) in all {
             let named = Cell::of(units::words(&name), name.as_str());
-            table.push(vec![Cell::text(&part), named, figures::cell(&name, Some(value))]);
+            table.push(vec![Cell::text(&part), named, metrics::cell(&name, Some(value))]);
         }
     }
     table

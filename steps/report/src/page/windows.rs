@@ -4,7 +4,7 @@ use contract::Timestamp;
 use contract::score::LateWindows;
 use maud::{Markup, html};
 
-use crate::gather::{Contents, Scored};
+use crate::contents::{Contents, Scored};
 use crate::tables::{Cell, Table};
 use crate::units;
 

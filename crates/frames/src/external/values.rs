@@ -11,18 +11,18 @@ use arrow_array::{Array as _, ArrayRef};
 use arrow_schema::{DataType, TimeUnit};
 use contract::Timestamp;
 
-use super::ForeignKind;
+use super::ExternalKind;
 
-pub(super) fn kind(data_type: &DataType) -> ForeignKind {
+pub(super) fn kind(data_type: &DataType) -> ExternalKind {
     match data_type {
         DataType::Dictionary(_, values) => kind(values),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => ForeignKind::Text,
-        DataType::Timestamp(_, _) | DataType::Date32 | DataType::Date64 => ForeignKind::Time,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => ExternalKind::Text,
+        DataType::Timestamp(_, _) | DataType::Date32 | DataType::Date64 => ExternalKind::Time,
         number if number.is_integer() || number.is_floating() || number.is_decimal() => {
-            ForeignKind::Number
+            ExternalKind::Number
         }
-        DataType::Boolean => ForeignKind::Number,
-        _ => ForeignKind::Other,
+        DataType::Boolean => ExternalKind::Number,
+        _ => ExternalKind::Other,
     }
 }
 

@@ -15,9 +15,9 @@ use crate::parquet::Reader;
 /// Milliseconds since 1970 of the years 0 to 9999.
 const FIRST_AND_LAST_MS: std::ops::Range<i64> = -62_167_219_200_000..253_402_300_800_000;
 
-/// Type of a column of a foreign table.
+/// Type of a column of an external table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ForeignKind {
+pub enum ExternalKind {
     /// Integers, floating point numbers, decimals, or flags, which are 0 and 1.
     Number,
     /// Text.
@@ -28,37 +28,37 @@ pub enum ForeignKind {
     Other,
 }
 
-/// A column of a foreign table.
+/// A column of an external table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ForeignColumn {
+pub struct ExternalColumn {
     /// Its name: the names of the fields around it and its own, joined with dots.
     pub name: String,
     /// What it holds.
-    pub kind: ForeignKind,
+    pub kind: ExternalKind,
     /// Position of the field, and of each field within the one before.
     path: Vec<usize>,
 }
 
 /// A Parquet file of any origin.
-pub struct ForeignTable {
+pub struct ExternalTable {
     path: PathBuf,
     reader: Reader,
 }
 
-impl std::fmt::Debug for ForeignTable {
+impl std::fmt::Debug for ExternalTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ForeignTable").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("ExternalTable").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
-impl ForeignTable {
+impl ExternalTable {
     /// Opens a file; one that is not Parquet is refused.
     pub fn open(path: &Path) -> Result<Self, StepError> {
         Ok(Self { path: path.to_owned(), reader: Reader::open(path)? })
     }
 
     /// Returns the columns, in the file's order.
-    pub fn columns(&self) -> Vec<ForeignColumn> {
+    pub fn columns(&self) -> Vec<ExternalColumn> {
         let mut columns = Vec::new();
         flatten(self.reader.schema().fields(), "", &[], &mut columns);
         columns
@@ -67,42 +67,42 @@ impl ForeignTable {
     /// Calls `each` with every batch of rows, in order.
     pub fn for_each_batch(
         self,
-        mut each: impl FnMut(&ForeignRows<'_>) -> Result<(), StepError>,
+        mut each: impl FnMut(&ExternalRows<'_>) -> Result<(), StepError>,
     ) -> Result<(), StepError> {
         let columns = self.columns();
         let path = self.path;
         let mut first_row = 1;
         self.reader.for_each_batch(|batch| {
-            each(&ForeignRows { path: &path, columns: &columns, batch, first_row })?;
+            each(&ExternalRows { path: &path, columns: &columns, batch, first_row })?;
             first_row += batch.num_rows();
             Ok(())
         })
     }
 }
 
-fn flatten(fields: &Fields, before: &str, path: &[usize], columns: &mut Vec<ForeignColumn>) {
+fn flatten(fields: &Fields, before: &str, path: &[usize], columns: &mut Vec<ExternalColumn>) {
     for (index, field) in fields.iter().enumerate() {
         let name = format!("{before}{}", field.name());
         let path = [path, &[index]].concat();
         if let DataType::Struct(inner) = field.data_type() {
             flatten(inner, &format!("{name}."), &path, columns);
         } else {
-            columns.push(ForeignColumn { name, kind: values::kind(field.data_type()), path });
+            columns.push(ExternalColumn { name, kind: values::kind(field.data_type()), path });
         }
     }
 }
 
-/// Some rows of a foreign table; columns are numbered as [`ForeignTable::columns`] lists them.
+/// Some rows of an external table; columns are numbered as [`ExternalTable::columns`] lists them.
 #[derive(Debug)]
-pub struct ForeignRows<'a> {
+pub struct ExternalRows<'a> {
     path: &'a Path,
-    columns: &'a [ForeignColumn],
+    columns: &'a [ExternalColumn],
     batch: &'a RecordBatch,
     /// Number of the first row in the file, counted from 1.
     pub first_row: usize,
 }
 
-impl ForeignRows<'_> {
+impl ExternalRows<'_> {
     /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.batch.num_rows()
@@ -187,10 +187,10 @@ mod tests {
     use arrow_schema::{Field, Schema};
     use parquet::arrow::ArrowWriter;
 
-    use super::ForeignKind::{Number, Other, Text, Time};
+    use super::ExternalKind::{Number, Other, Text, Time};
     use super::*;
 
-    fn written(columns: Vec<(&str, ArrayRef)>) -> (tempfile::TempDir, ForeignTable) {
+    fn written(columns: Vec<(&str, ArrayRef)>) -> (tempfile::TempDir, ExternalTable) {
         let fields: Vec<Field> =
             columns.iter().map(|(n, c)| Field::new(*n, c.data_type().clone(), true)).collect();
         let schema = Arc::new(Schema::new(fields));
@@ -202,7 +202,7 @@ mod tests {
         let mut writer = ArrowWriter::try_new(file, schema, None).unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
-        let table = ForeignTable::open(&path).unwrap();
+        let table = ExternalTable::open(&path).unwrap();
         (temp, table)
     }
 
@@ -216,7 +216,7 @@ mod tests {
             ("t", Arc::new(TimestampMicrosecondArray::from(vec![1_500_999, -1]))),
             ("d", Arc::new(Date32Array::from(vec![1, 0]))),
         ]);
-        let kinds: Vec<ForeignKind> =
+        let kinds: Vec<ExternalKind> =
             table.columns().into_iter().map(|column| column.kind).collect();
         assert_eq!(kinds, [Number, Number, Number, Text, Time, Time]);
         table
@@ -265,7 +265,7 @@ mod tests {
         let columns = table.columns();
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
         assert_eq!(names, ["d", "b", "w", "z", "s.count", "x"]);
-        let kinds: Vec<ForeignKind> = columns.iter().map(|column| column.kind).collect();
+        let kinds: Vec<ExternalKind> = columns.iter().map(|column| column.kind).collect();
         assert_eq!(kinds, [Number, Number, Text, Number, Number, Other]);
         table
             .for_each_batch(|rows| {

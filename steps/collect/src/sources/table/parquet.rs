@@ -4,7 +4,7 @@ use std::path::Path;
 
 use contract::{StepError, Timestamp};
 use document::sources::{Entity, TableSource};
-use frames::foreign::{ForeignColumn, ForeignKind, ForeignRows, ForeignTable};
+use frames::external::{ExternalColumn, ExternalKind, ExternalRows, ExternalTable};
 use frames::samples::{SampleRows, text_number};
 
 use super::bad::{Bad, BadCells};
@@ -14,7 +14,7 @@ use crate::source::Stop;
 
 /// Returns the names of the columns, in the order of the file.
 pub(super) fn header(path: &Path) -> Result<Vec<String>, StepError> {
-    Ok(ForeignTable::open(path)?.columns().into_iter().map(|column| column.name).collect())
+    Ok(ExternalTable::open(path)?.columns().into_iter().map(|column| column.name).collect())
 }
 
 /// Finds the columns to read, and returns which ones are left out and why.
@@ -22,12 +22,12 @@ pub(super) fn columns(
     path: &Path,
     (source, entity): (&TableSource, &Entity),
 ) -> Result<(Columns, Vec<String>), StepError> {
-    let all = ForeignTable::open(path)?.columns();
+    let all = ExternalTable::open(path)?.columns();
     let header: Vec<String> = all.iter().map(|column| column.name.clone()).collect();
     let (mut columns, mut notes) = Columns::find(path, (source, entity), &header)?;
     if source.columns.is_empty() {
         columns.retain(path, |column| {
-            let is_number = all[column.index].kind == ForeignKind::Number;
+            let is_number = all[column.index].kind == ExternalKind::Number;
             if !is_number || column.name.is_empty() {
                 notes.push(format!("column `{}` is left out: it holds no numbers", column.name));
             }
@@ -45,7 +45,7 @@ pub(super) fn read(
     each: &mut dyn FnMut(SampleRows) -> Result<(), Stop>,
 ) -> Result<BadCells, Stop> {
     let cells = Cells::new(source)?;
-    let table = ForeignTable::open(path)?;
+    let table = ExternalTable::open(path)?;
     let all = table.columns();
     let reading = Reading { path, columns, all: &all, cells: &cells };
     let mut bad = BadCells::new(columns.samples.len(), source.max_bad_ratio);
@@ -69,14 +69,14 @@ pub(super) fn read(
 struct Reading<'a> {
     path: &'a Path,
     columns: &'a Columns,
-    all: &'a [ForeignColumn],
+    all: &'a [ExternalColumn],
     cells: &'a Cells,
 }
 
 impl Reading<'_> {
     fn sample_rows(
         &self,
-        rows: &ForeignRows<'_>,
+        rows: &ExternalRows<'_>,
         bad: &mut BadCells,
     ) -> Result<SampleRows, StepError> {
         let texts = |column: &Option<FileColumn>| match column {
@@ -107,10 +107,10 @@ impl Reading<'_> {
     fn numbers(
         &self,
         column: &FileColumn,
-        rows: &ForeignRows<'_>,
+        rows: &ExternalRows<'_>,
         bad: &mut Bad,
     ) -> Result<Vec<Option<f64>>, StepError> {
-        if self.all[column.index].kind != ForeignKind::Text {
+        if self.all[column.index].kind != ExternalKind::Text {
             return rows.numbers(column.index);
         }
         let texts = rows.texts(column.index)?.into_iter().enumerate();
@@ -127,17 +127,17 @@ impl Reading<'_> {
     fn times(
         &self,
         column: &FileColumn,
-        rows: &ForeignRows<'_>,
+        rows: &ExternalRows<'_>,
     ) -> Result<Vec<Timestamp>, StepError> {
         let parsed: Vec<Option<Result<Timestamp, String>>> = match self.all[column.index].kind {
-            ForeignKind::Time => {
+            ExternalKind::Time => {
                 rows.times(column.index)?.into_iter().map(|time| time.map(Ok)).collect()
             }
-            ForeignKind::Number if self.cells.has_number_times() => {
+            ExternalKind::Number if self.cells.has_number_times() => {
                 let numbers = rows.numbers(column.index)?.into_iter();
                 numbers.map(|number| number.map(|n| self.cells.number_time(n))).collect()
             }
-            ForeignKind::Number | ForeignKind::Text | ForeignKind::Other => {
+            ExternalKind::Number | ExternalKind::Text | ExternalKind::Other => {
                 let texts = rows.texts(column.index)?.into_iter();
                 texts.map(|text| text.map(|text| self.cells.time(&text))).collect()
             }

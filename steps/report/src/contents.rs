@@ -15,12 +15,12 @@ use store::{AliasRecord, ObjectStore, Registry, scores};
 
 use crate::drift::Moved;
 use crate::features::{FeatureHistory, labels_of_rows};
+use crate::ground_truth::Truth;
 use crate::runs::Run;
 use crate::scores::{Rules, ScoreHistory};
-use crate::truth::Truth;
 use crate::windows;
 use crate::zone::Zone;
-use crate::{again, drift, messages};
+use crate::{drift, messages, rescore};
 
 /// Length of the range of scores on a page without `--from`.
 const DEFAULT_RANGE: Span = Span::from_seconds(86_400);
@@ -108,7 +108,7 @@ pub(crate) fn runs(args: &ReportArgs, document: &Sections) -> Result<Vec<Run>, S
 
 /// Reads the inputs of the flags, which must exist. Missing files inside a run are reported on the
 /// page.
-pub fn gather(args: &ReportArgs) -> Result<Contents, StepError> {
+pub fn read(args: &ReportArgs) -> Result<Contents, StepError> {
     let document = Sections::read(&args.document)?;
     let runs = runs(args, &document)?;
     let mut notes = Vec::new();
@@ -159,7 +159,7 @@ fn drift(runs: &[Run], previous: Option<&Run>) -> Vec<Moved> {
     both.map(|(before, after)| drift::between(&before, &after)).unwrap_or_default()
 }
 
-/// Returns the rules for gathering a document's scores.
+/// Returns the rules for collecting a document's scores.
 pub(crate) fn rules(document: &Sections) -> Rules {
     Rules {
         step: document.step,
@@ -252,15 +252,15 @@ fn rescore(
     };
     let mut history = ScoreHistory::new(rules.clone(), truth);
     let rows: u64 = parts.iter().map(|part| part.rows).sum();
-    let after = range.filter(|_| rows > again::MOST_ROWS).map(|(first, last)| {
-        let kept = i128::from((last - first).ms()) * i128::from(again::MOST_ROWS);
+    let after = range.filter(|_| rows > rescore::MOST_ROWS).map(|(first, last)| {
+        let kept = i128::from((last - first).ms()) * i128::from(rescore::MOST_ROWS);
         let kept = i64::try_from(kept / i128::from(rows)).unwrap_or(i64::MAX);
         last - Span::from_ms(kept)
     });
-    let mut scorer = again::Scorer::new(&bundle, after, threads);
+    let mut scorer = rescore::Scorer::new(&bundle, after, threads);
     for name in frames::Dataset::FILES {
         if let Some(path) = run.there(&format!("validate/dataset/{name}")) {
-            again::add_part(&mut history, &mut scorer, &path)?;
+            rescore::add_part(&mut history, &mut scorer, &path)?;
         }
     }
     history.finish();
