@@ -41,11 +41,13 @@ fn examples_are_command_lines_that_parse() {
             let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
             if let Some((_, example)) = help.split_once("Example: ") {
                 let line = example.split(" > ").next().unwrap_or_default();
-                let words = line
-                    .replace("'knows the new nodes'", "knows")
-                    .split_whitespace()
-                    .map(Into::into)
-                    .collect::<Vec<_>>();
+                // Every second part is quoted, and one word.
+                let words =
+                    line.split('\'').enumerate().flat_map(|(index, part)| match index % 2 {
+                        0 => part.split_whitespace().map(Into::into).collect::<Vec<_>>(),
+                        _ => vec![part.into()],
+                    });
+                let words = words.collect::<Vec<_>>();
                 let parsed = pipelines::cli::parse(words);
                 assert!(
                     parsed.is_ok(),
