@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the sample of `node` again, in one command of about 45 minutes: recording, metrics, events, scenarios.
+# Makes the sample of `node` again, in one command of about 70 minutes: recording, metrics, events, scenarios.
 #   sudo again.sh LYNCEUS [FOLDER] [PILOT]
 # FOLDER is ../node by default, and is replaced only when all of it was made. PILOT, such as 4m, shortens the faults of each
 # node to that time, to see that everything works. Needs what record.sh needs.

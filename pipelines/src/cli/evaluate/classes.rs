@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(figures, [(Some(1.0), Some(0.5), 4), (Some(0.5), Some(1.0), 1)]);
         let text = text(&found);
         assert!(text.contains("5 entities in 7 windows: balanced accuracy 0.75"), "{text}");
-        assert!(text.contains("wrong 20.0 %, unknown 20.0 %"), "{text}");
+        assert!(text.contains("wrong 20 %, unknown 20 %"), "{text}");
     }
 
     #[test]

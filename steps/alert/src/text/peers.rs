@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn a_cause_says_that_its_value_counts_from_the_peers() {
         let words = super::super::words(&cause("load_1m_peer_deviation", 1.0));
-        let expected = "load_1m -9.5 spreads from its peers, usually -2 spreads to 2 spreads";
+        let expected = "load_1m −9.5 spreads from its peers, usually −2 spreads to 2 spreads";
         assert!(words.starts_with(expected), "{words}");
     }
 }

@@ -41,7 +41,7 @@ fn a_cause_says_how_many_usual_ranges_it_is_off() {
         })
     };
     assert_eq!(cause(Some(17.0), 1.0, 3.0), "f 17, usually 1 to 3 (above by 7 times that range)");
-    assert_eq!(cause(Some(-9.0), 1.0, 3.0), "f -9, usually 1 to 3 (below by 5 times that range)");
+    assert_eq!(cause(Some(-9.0), 1.0, 3.0), "f −9, usually 1 to 3 (below by 5 times that range)");
     assert_eq!(cause(Some(4.0), 1.0, 3.0), "f 4, usually 1 to 3");
     assert_eq!(cause(Some(4.0), 0.0, 0.0), "f 4, usually 0", "no range, no times");
     assert_eq!(cause(None, 1.0, 3.0), "f missing, usually 1 to 3");
