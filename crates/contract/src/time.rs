@@ -4,8 +4,17 @@ use std::fmt;
 use std::ops::{Add, Sub};
 use std::str::FromStr;
 
+use jiff::tz::TimeZone;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
+
+/// Returns the time zone of an IANA name, such as `Europe/Brussels`.
+///
+/// `UTC` needs no time zone database: jiff reads the whole folder of the system's database before it looks up the first
+/// name, which takes longer than reading a document.
+pub fn time_zone(name: &str) -> Result<TimeZone, jiff::Error> {
+    if name == "UTC" { Ok(TimeZone::UTC) } else { TimeZone::get(name) }
+}
 
 /// A point in time: milliseconds since 1970-01-01T00:00:00Z, written as RFC 3339 in UTC.
 ///
@@ -267,6 +276,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn time_zone_utc_or_of_the_database_is_found_and_another_is_not() {
+        assert_eq!(time_zone("UTC").unwrap(), TimeZone::UTC);
+        assert_eq!(time_zone("Europe/Brussels").unwrap().iana_name(), Some("Europe/Brussels"));
+        assert!(time_zone("Europe/Nowhere").is_err());
+    }
 
     #[test]
     fn durations_are_read_with_their_units() {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use contract::StepError;
-use saphyr_parser::{Event, Parser, ScalarStyle};
+use yaml::{Event, Events, ScalarStyle};
 
 mod overlay;
 
@@ -191,13 +191,8 @@ impl Node {
 
 /// Parses one YAML document; `source` names it in errors.
 pub(crate) fn parse(source: &str, text: &str) -> Result<Node, StepError> {
-    Loader {
-        source: source.into(),
-        parser: Parser::new_from_str(text),
-        anchors: HashMap::new(),
-        nodes: 0,
-    }
-    .load()
+    Loader { source: source.into(), events: Events::of(text), anchors: HashMap::new(), nodes: 0 }
+        .load()
 }
 
 /// Parses the value of `--set field=value`; its place is the flag.
@@ -224,7 +219,7 @@ fn without_lines(node: &mut Node) {
 
 struct Loader<'a> {
     source: Arc<str>,
-    parser: Parser<'a, saphyr_parser::StrInput<'a>>,
+    events: Events<'a>,
     anchors: HashMap<usize, Node>,
     nodes: usize,
 }
@@ -251,16 +246,16 @@ impl<'a> Loader<'a> {
     }
 
     fn next(&mut self) -> Result<(Event<'a>, Place), StepError> {
-        let place = |marker: &saphyr_parser::Marker| Place {
+        let place = |marker: &yaml::Marker| Place {
             source: Arc::clone(&self.source),
             line: marker.line(),
             column: marker.col() + 1,
         };
-        match self.parser.next_event() {
+        match self.events.next_event() {
             Some(Ok((event, span))) => Ok((event, place(&span.start))),
             Some(Err(error)) => Err(at(&place(error.marker()), error.info())
                 .hint("the file is not YAML here: check indentation, colons and quotes")),
-            None => Ok((Event::StreamEnd, place(&saphyr_parser::Marker::new(0, 1, 0)))),
+            None => Ok((Event::StreamEnd, place(&yaml::Marker::new(0, 1, 0)))),
         }
     }
 

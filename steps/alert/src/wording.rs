@@ -1,5 +1,6 @@
 //! Adds texts and links to messages, as the document sets them.
 
+use contract::time::time_zone;
 use contract::{Span, StepError, Timestamp};
 use document::sections::Alert as Sections;
 use document::template::{self, AlertContext, CauseContext, Context, LinkContext};
@@ -25,7 +26,7 @@ pub struct Wording<'a> {
 impl<'a> Wording<'a> {
     /// Takes the settings of a document.
     pub fn new(document: &'a Sections) -> Result<Self, StepError> {
-        let zone = TimeZone::get(&document.alerts.time_zone).map_err(|e| {
+        let zone = time_zone(&document.alerts.time_zone).map_err(|e| {
             StepError::usage(format!("`alerts.time_zone`: {e}"))
                 .hint("use a name of the IANA time zone database, such as Europe/Brussels or UTC")
         })?;

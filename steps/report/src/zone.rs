@@ -1,5 +1,6 @@
 //! Times in the time zone of the operators.
 
+use contract::time::time_zone;
 use contract::{Span, Timestamp};
 use jiff::tz::TimeZone;
 
@@ -19,7 +20,7 @@ impl Zone {
     /// Returns the zone of an IANA name, such as `Europe/Brussels`; UTC if there is no zone of that
     /// name.
     pub fn named(name: &str) -> Self {
-        match TimeZone::get(name) {
+        match time_zone(name) {
             Ok(zone) => Self { zone, name: name.to_owned() },
             Err(_) => Self::utc(),
         }

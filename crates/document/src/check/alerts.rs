@@ -19,7 +19,7 @@ pub(super) fn check(alerts: &Alerts, problems: &mut Problems) {
     problems.add(greater_than_zero(repeat, "alerts.repeat"));
     let propose = alerts.propose_training_after;
     problems.add(greater_than_zero(propose, "alerts.propose_training_after"));
-    if jiff::tz::TimeZone::get(&alerts.time_zone).is_err() {
+    if contract::time::time_zone(&alerts.time_zone).is_err() {
         let unknown = format!("`{}` is not a time zone", alerts.time_zone);
         problems.add(Err(problem("alerts.time_zone", unknown)
             .hint("use a name of the IANA time zone database, such as Europe/Brussels or UTC")));

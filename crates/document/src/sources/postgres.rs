@@ -88,7 +88,7 @@ impl Extension for PostgresSource {
             require(is_name, "table", || format!("`{table}` is neither TABLE nor SCHEMA.TABLE"))?;
         }
         let zone = self.time_zone.as_deref().unwrap_or("UTC");
-        if jiff::tz::TimeZone::get(zone).is_err() {
+        if contract::time::time_zone(zone).is_err() {
             return Err(problem("time_zone", format!("`{zone}` is not a time zone")).hint(
                 "use a name of the IANA time zone database, such as Europe/Brussels or UTC",
             ));

@@ -1,5 +1,6 @@
 //! Parses the text of cells.
 
+use contract::time::time_zone;
 use contract::{StepError, Timestamp};
 use document::sources::{DecimalMark, TableSource, TimeFormat};
 use jiff::civil;
@@ -25,7 +26,7 @@ pub(super) struct Cells {
 impl Cells {
     /// Takes the settings of a table.
     pub(super) fn new(source: &TableSource) -> Result<Self, StepError> {
-        let zone = source.time_zone.as_deref().map(TimeZone::get).transpose();
+        let zone = source.time_zone.as_deref().map(time_zone).transpose();
         Ok(Self {
             gaps: source.gaps.iter().map(|gap| gap.trim().to_owned()).collect(),
             decimal: source.decimal,
