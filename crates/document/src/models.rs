@@ -21,16 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::ranges::Ranges;
 use crate::search::Search;
 
-pub use adaptive::Adaptive;
-pub use autoencoder::Autoencoder;
-pub use decision_tree::DecisionTree;
 pub use diagnose::Diagnose;
-pub use gradient_boosting::GradientBoosting;
-pub use isolation_forest::IsolationForest;
-pub use mahalanobis::Mahalanobis;
-pub use one_class_svm::OneClassSvm;
-pub use random_forest::RandomForest;
-pub use z_score::ZScore;
 
 /// Common interface of the settings of all kinds of detectors.
 pub trait DetectorSettings: Ranges {
@@ -40,10 +31,12 @@ pub trait DetectorSettings: Ranges {
     }
 }
 
-/// Registers the kinds of detectors, each by its field of the document and its settings, which have
-/// the name of the kind.
+/// Registers the kinds of detectors, each by its field of the document, which is also its module, and
+/// by its settings, which have the name of the kind.
 macro_rules! register {
     ($($(#[$doc:meta])* $field:ident($kind:ident),)*) => {
+        $(pub use $field::$kind;)*
+
         /// The models of a pipeline: each kind that is set is trained and votes.
         #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
