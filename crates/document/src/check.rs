@@ -225,11 +225,8 @@ fn check_expectation(index: usize, expectation: &Expectation) -> Result<(), Prob
 }
 
 fn check_present(document: &Document) -> Result<(), Problem> {
-    let reads_table = || {
-        let mut kinds = document.sources.values().filter_map(sources::Source::kind);
-        kinds.any(|kind| matches!(kind, sources::Kind::Table(_)))
-    };
-    require(document.now == Present::Clock || reads_table(), "now", || {
+    let has_end = || document.sources.values().any(sources::Source::has_last_row);
+    require(document.now == Present::Clock || has_end(), "now", || {
         "`last_row` works only with a source `table`".to_owned()
     })
 }

@@ -135,7 +135,10 @@ impl Node {
             {
                 overlay_items(items, changes)
             }
-            _ => {
+            (
+                Value::Null | Value::Scalar { .. } | Value::List(_) | Value::Map(_),
+                Value::Scalar { .. } | Value::List(_) | Value::Map(_),
+            ) => {
                 other.without_nulls();
                 *self = other;
                 Ok(())
@@ -151,7 +154,7 @@ impl Node {
                 .all(|(key, node)| self.get(&key.text).is_none_or(|known| known.joins(node))),
             // A value that was replaced or removed must be changed afterwards.
             (_, Value::Map(_)) => false,
-            _ => true,
+            (_, Value::Null | Value::Scalar { .. } | Value::List(_)) => true,
         }
     }
 

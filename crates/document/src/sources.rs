@@ -9,6 +9,7 @@ mod exporter;
 mod features;
 pub mod flows;
 mod influxdb;
+mod kind;
 mod kubernetes;
 mod postgres;
 mod prometheus;
@@ -33,6 +34,7 @@ pub use entity::Entity;
 pub use exporter::{Combine, ExporterMetric, ExporterSource};
 pub use features::FeaturesSource;
 pub use influxdb::{InfluxLanguage, InfluxdbColumn, InfluxdbSource};
+pub use kind::OfNode;
 pub use kubernetes::{KubernetesObjects, KubernetesSource, PodColumn, PodLabel};
 pub use postgres::{PostgresSource, TimeUnit};
 pub use prometheus::PrometheusSource;
@@ -41,46 +43,7 @@ pub use recording::RecordingSource;
 pub use table::{DecimalMark, Encoding, TableSource, TimeFormat};
 pub use tetragon::{EventEntity, TetragonSource};
 
-/// Properties of a kind of source, in addition to its checks, secrets, files and destinations.
-pub(crate) trait SourceKind: Extension {
-    /// Returns whether its series have labels, one of which may be the row's label.
-    fn takes_label(&self) -> bool {
-        self.takes_queries()
-    }
-
-    /// Returns whether the source uses the section `queries`.
-    fn takes_queries(&self) -> bool {
-        false
-    }
-
-    /// Returns whether its entities have labels or columns from which text columns can be made.
-    fn takes_texts(&self) -> bool {
-        self.takes_queries()
-    }
-
-    /// Returns the columns that the source fills and the document names.
-    fn columns(&self, source: &Source, rate_window: Span) -> Vec<SampleColumn>;
-
-    /// Returns whether the source may fill columns that the document does not name.
-    fn has_other_columns(&self) -> bool {
-        false
-    }
-
-    /// Returns the file or folder that holds the samples; `None` for a server.
-    fn data(&self) -> Option<&PathBuf> {
-        None
-    }
-
-    /// Returns whether a range is read from samples that were recorded in the store.
-    fn is_recorded(&self) -> bool {
-        false
-    }
-
-    /// Returns how old a row may be when it is joined, if the kind has a setting for it.
-    fn ttl(&self) -> Option<Span> {
-        None
-    }
-}
+pub(crate) use kind::SourceKind;
 
 /// Declares the kinds of sources, one line each: a field of [`Source`] and a variant of [`Kind`].
 macro_rules! kinds {
@@ -208,6 +171,18 @@ impl Source {
     /// Returns the file or folder that holds the samples; `None` for a server.
     pub fn data(&self) -> Option<&PathBuf> {
         self.kind().and_then(|kind| kind.settings().data())
+    }
+
+    /// Returns whether the samples have an end, at which `now: last_row` evaluates.
+    pub fn has_last_row(&self) -> bool {
+        self.kind().is_some_and(|kind| kind.settings().has_last_row())
+    }
+
+    /// Returns the name of the kind, and what an agent on each node records of the source; `None`
+    /// if no agent is needed.
+    pub fn of_node(&self) -> Option<(&'static str, OfNode<'_>)> {
+        let (name, kind) = self.kinds().first().copied()?;
+        kind.settings().of_node().map(|recorded| (name, recorded))
     }
 
     /// Returns how old a row may be, at most, when it is joined to a window.

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::columns::{ColumnValues, SampleColumn};
-use super::{Source, SourceKind, check_column};
+use super::{OfNode, Source, SourceKind, check_column};
 use crate::HttpUrl;
 use crate::check::{Problem, problem, require};
 use crate::extension::{Destination, Extension, FileUse};
@@ -237,5 +237,12 @@ impl SourceKind for ExporterSource {
 
     fn is_recorded(&self) -> bool {
         true
+    }
+
+    fn of_node(&self) -> Option<OfNode<'_>> {
+        let url = self.service.iter().chain(&self.endpoints).next();
+        let only =
+            |endpoint: &str| format!("{{service: null, file: null, endpoints: [\"{endpoint}\"]}}");
+        Some(OfNode::Endpoint { url, only })
     }
 }

@@ -278,4 +278,8 @@ impl SourceKind for TableSource {
     fn data(&self) -> Option<&PathBuf> {
         Some(&self.path)
     }
+
+    fn has_last_row(&self) -> bool {
+        true
+    }
 }

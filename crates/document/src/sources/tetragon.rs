@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::columns::{ColumnValues, SampleColumn};
-use super::{Source, SourceKind, check_column};
+use super::{OfNode, Source, SourceKind, check_column};
 use crate::check::{Problem, require};
 use crate::extension::Extension;
 
@@ -176,6 +176,10 @@ impl SourceKind for TetragonSource {
 
     fn is_recorded(&self) -> bool {
         self.follow
+    }
+
+    fn of_node(&self) -> Option<OfNode<'_>> {
+        self.follow.then_some(OfNode::Log(&self.path))
     }
 }
 

@@ -296,7 +296,9 @@ fn says_size(status: StatusCode) -> bool {
 fn kind_of(body: &[u8]) -> String {
     match reply::parse(body) {
         Err(ReplyError::Failed { kind, .. }) => kind,
-        _ => String::new(),
+        Ok(_) | Err(ReplyError::Broken(_) | ReplyError::WebPage | ReplyError::Foreign(_)) => {
+            String::new()
+        }
     }
 }
 
@@ -309,7 +311,9 @@ fn message_of(body: &[u8]) -> String {
     match reply::parse(body) {
         Err(ReplyError::Failed { message, .. }) => message,
         Err(ReplyError::WebPage) => "a web page".to_owned(),
-        _ => one_line(&String::from_utf8_lossy(body)),
+        Ok(_) | Err(ReplyError::Broken(_) | ReplyError::Foreign(_)) => {
+            one_line(&String::from_utf8_lossy(body))
+        }
     }
 }
 
