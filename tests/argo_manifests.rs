@@ -136,19 +136,59 @@ fn manifests_of_shards_loop_over_their_numbers_and_have_nothing_wrong() -> anyho
     let (train, score) = (text("train.yaml")?, text("score.yaml")?);
     for (text, loops) in [(&train, 1), (&score, 3)] {
         // For scoring, also the tasks after a failure: alert and export.
-        assert_eq!(text.matches("withSequence:").count(), loops, "{text}");
-        assert_eq!(text.matches("count: \"3\"").count(), loops, "{text}");
+        assert_eq!(text.matches("withParam: ").count(), loops, "{text}");
+        let plain = text.replace('\\', "");
+        assert_eq!(plain.matches("{\"index\":2,\"count\":3}]").count(), loops, "{text}");
     }
     assert!(score.contains("failFast: false"), "a shard that fails stops no other");
-    assert!(score.contains("\"{{inputs.parameters.shard}}/3\""), "{score}");
+    let flag = "{{inputs.parameters.shard}}/{{inputs.parameters.shards}}";
+    assert!(score.contains(flag), "{score}");
+    assert!(!score.contains("name: collect\n"), "no other pod runs before those of the shards");
     for shard in 0..3 {
         let key = format!("{{{{workflow.uid}}}}/shard-{shard}/select/bundle/");
         assert!(train.contains(&key), "{key} in {train}");
     }
     let lost =
-        |file: &File| File { text: file.text.replace("{{item}}", "{{items}}"), ..file.clone() };
+        |file: &File| File { text: file.text.replace("{{item.", "{{items."), ..file.clone() };
     let problems = lint::check(&files.iter().map(lost).collect::<Vec<_>>());
     assert!(problems.iter().any(|it| it.to_string().contains("items")), "{problems:?}");
+    Ok(())
+}
+
+#[test]
+fn manifests_of_a_number_that_is_left_open_loop_over_the_list_of_collect() -> anyhow::Result<()> {
+    let sets = ["shards.count=auto", "alerts.training=[promoted, refused, failed]"];
+    let files = files(&[&TALKATIVE[..], &sets].concat())?;
+    assert_eq!(lint::check(&files), []);
+    let text = |end: &str| -> anyhow::Result<String> {
+        let file = files.iter().find(|file| file.name.ends_with(end)).context("a file")?;
+        Ok(file.text.clone())
+    };
+    let (train, score) = (text("train.yaml")?, text("score.yaml")?);
+    let collected = "{{tasks.collect.outputs.parameters.shards}}";
+    let before = "{{workflow.outputs.parameters.shards}}";
+    for (text, of_tasks, of_exit) in [(&train, 1, 0), (&score, 1, 2)] {
+        assert_eq!(text.matches(collected).count(), of_tasks, "{text}");
+        assert_eq!(text.matches(before).count(), of_exit, "{text}");
+        assert!(text.contains("- auto\n") && text.contains("globalName: shards"), "{text}");
+    }
+    assert!(train.contains("- --run\n"), "deploy reads the folder of the run: {train}");
+    assert!(!score.contains("workflow.uid"), "ticks write the same keys: {score}");
+    // Every change of the list is noticed.
+    for (from, to, words) in [
+        ("tasks.collect.outputs.parameters", "tasks.collect.outputs.artifacts", "names no output"),
+        (
+            "workflow.outputs.parameters.shards",
+            "workflow.outputs.parameters.parts",
+            "no output of the workflow",
+        ),
+        ("globalName: shards", "globalName: parts", "no output of the workflow"),
+        ("        dependencies:\n        - collect\n", "", "does not wait for it"),
+    ] {
+        let changed = |file: &File| File { text: file.text.replace(from, to), ..file.clone() };
+        let problems = lint::check(&files.iter().map(changed).collect::<Vec<_>>());
+        assert!(problems.iter().any(|it| it.to_string().contains(words)), "{from}: {problems:?}");
+    }
     Ok(())
 }
 
@@ -265,6 +305,33 @@ fn two_pipelines_in_one_namespace_share_no_object_and_no_lock() -> anyhow::Resul
         }
     }
     assert!(names.contains("\"CronWorkflow\"/\"lynceus-other-score\""), "{names:?}");
+    Ok(())
+}
+
+#[test]
+fn two_installations_in_one_cluster_share_no_object_without_a_namespace() -> anyhow::Result<()> {
+    let sink = "exports.pods.kubernetes={url: 'https://kubernetes.default.svc', annotations: true, \
+                auth: {bearer_token: {file: /etc/lynceus/export/token}}, \
+                tls: {ca_file: /etc/lynceus/export/ca.crt}}";
+    let node = repository().join("pipelines/node.yaml");
+    let node = document::read_with(&node, &Changes::default())?;
+    let documents = [cluster(&[sink])?, node];
+    let mut names = std::collections::BTreeSet::new();
+    for namespace in ["lynceus", "staging"] {
+        let options = argo::Options { namespace, ..argo::Options::default() };
+        let manifests = argo::generate_with(&documents, options)?;
+        let mut found = 0;
+        for text in manifests.iter().flat_map(|it| yaml::documents(&it.text)).map(|(_, it)| it) {
+            let object: Value = yaml::read(&text)?;
+            let kind = object["kind"].as_str().context("a kind")?;
+            if kind == "Namespace" || kind.starts_with("Cluster") {
+                found += 1;
+                let name = format!("{kind}/{}", object["metadata"]["name"]);
+                assert!(names.insert(name.clone()), "{name} is in both");
+            }
+        }
+        assert_eq!(found, 3, "a role, its binding, and the namespace of agents");
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ mod rules;
 mod schema;
 
 use anyhow::{Context as _, Result, ensure};
-use pipelines::argo::{self, RuleFormat, Serving, yaml};
+use pipelines::argo::{self, Options, Serving, yaml};
 use serde_json::{Value, json};
 
 /// Returns the API server's errors for an object, one per line; empty for a valid object. An
@@ -59,8 +59,8 @@ fn objects() -> Result<Vec<(String, Value)>> {
         document.sample = None;
         documents.push(document);
     }
-    let manifests =
-        argo::generate_all(&documents, RuleFormat::default(), Some(Serving::Deployment))?;
+    let options = Options { serving: Some(Serving::Deployment), ..Options::default() };
+    let manifests = argo::generate_with(&documents, options)?;
     let mut texts: Vec<(String, String)> =
         manifests.into_iter().map(|manifest| (manifest.path, manifest.text)).collect();
     for name in ["statefulset", "service", "network-policies", "setup"] {

@@ -188,6 +188,8 @@ impl Set<'_> {
                 record: None,
                 shard: None,
                 shards: None,
+                live: None,
+                numbers: None,
                 common: self.common(),
             },
             &mut Outcome::start("quality"),

@@ -29,7 +29,7 @@ mod training;
 pub use figures::retry_expression;
 pub use serving::Serving;
 
-use contract::StepError;
+use contract::{Shard, ShardCount, ShardNumber, StepError};
 use document::Document;
 use serde::Serialize;
 
@@ -59,9 +59,30 @@ pub enum RuleFormat {
     PrometheusRule,
 }
 
+/// What to write besides what the documents say.
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
+    /// Kind of the objects with alerting rules.
+    pub rules: RuleFormat,
+    /// Kind of the endpoints of live models; `None` for no endpoints.
+    pub serving: Option<Serving>,
+    /// Namespace of the installation, which is part of the names of objects that are in no
+    /// namespace.
+    pub namespace: &'a str,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self { rules: RuleFormat::default(), serving: None, namespace: NAMESPACE }
+    }
+}
+
+/// The namespace of an installation, unless another one is named.
+pub const NAMESPACE: &str = "lynceus";
+
 /// Makes the manifests of pipelines and what they share, with rules as a `ConfigMap`.
 pub fn generate(documents: &[Document]) -> Result<Vec<Manifest>, StepError> {
-    generate_with(documents, RuleFormat::default())
+    generate_with(documents, Options::default())
 }
 
 /// Makes the manifests of pipelines and what they share.
@@ -69,32 +90,21 @@ pub fn generate(documents: &[Document]) -> Result<Vec<Manifest>, StepError> {
 /// Errors: usage for a document that no pod could run.
 pub fn generate_with(
     documents: &[Document],
-    rules: RuleFormat,
-) -> Result<Vec<Manifest>, StepError> {
-    generate_all(documents, rules, None)
-}
-
-/// Makes the manifests of pipelines and what they share, with endpoints of their live models.
-///
-/// Errors: usage for a document that no pod could run.
-pub fn generate_all(
-    documents: &[Document],
-    rules: RuleFormat,
-    serving: Option<Serving>,
+    options: Options<'_>,
 ) -> Result<Vec<Manifest>, StepError> {
     let mut manifests = shared()?;
     let mut resources: Vec<String> =
         manifests.iter().map(|manifest| manifest.path.clone()).collect();
     for document in documents {
-        let mut own = of_pipeline(document, rules)?;
-        if let Some(serving) = serving {
+        let mut own = of_pipeline(document, options)?;
+        if let Some(serving) = options.serving {
             own.push(serving::file(document, serving)?);
         }
         let files = own.iter().map(|manifest| manifest.path.clone()).collect();
         resources.push(document.name.clone());
         let folder = &document.name;
         // In a separate namespace, so the kustomization of the pipeline does not include them.
-        own.extend(agent::files(document)?);
+        own.extend(agent::files(document, options.namespace)?);
         manifests.extend(
             own.into_iter().map(|manifest| Manifest {
                 path: format!("{folder}/{}", manifest.path),
@@ -116,7 +126,7 @@ fn shared() -> Result<Vec<Manifest>, StepError> {
     ])
 }
 
-fn of_pipeline(document: &Document, rules: RuleFormat) -> Result<Vec<Manifest>, StepError> {
+fn of_pipeline(document: &Document, options: Options<'_>) -> Result<Vec<Manifest>, StepError> {
     secrets::check(document)?;
     if document.scoring.drift.retrain.is_some() {
         return Err(StepError::usage(
@@ -132,7 +142,7 @@ fn of_pipeline(document: &Document, rules: RuleFormat) -> Result<Vec<Manifest>, 
     ];
     // Without exported scores the dashboard and the rules have no data.
     if document.is_live() && !document.exports.is_empty() {
-        let rules = match rules {
+        let rules = match options.rules {
             RuleFormat::PrometheusRule => text(&rules::operator(document))?,
             RuleFormat::ConfigMap => {
                 let file = ("rules.yaml", rules::write(document)?);
@@ -144,7 +154,7 @@ fn of_pipeline(document: &Document, rules: RuleFormat) -> Result<Vec<Manifest>, 
         let dashboard = text_map(document, "dashboard", page, DASHBOARD);
         manifests.push(manifest("dashboard.yaml", &[text(&dashboard)?])?);
     }
-    let account = account::account(document)?;
+    let account = account::account(document, options.namespace)?;
     if !account.is_empty() {
         manifests.push(manifest("export-account.yaml", &account)?);
     }
@@ -238,21 +248,51 @@ fn names(document: &Document) -> Names {
 const DASHBOARD: &str = "grafana_dashboard";
 const RULES: &str = "prometheus_rules";
 
-/// The number of the shard that a template works on: its parameter.
+/// Parameters of a template that works on one shard: the number of the shard, and how many there
+/// are.
 const SHARD: &str = "shard";
+const SHARD_COUNT: &str = "shards";
+/// References to them.
 const SHARD_REFERENCE: &str = "{{inputs.parameters.shard}}";
-/// Reference to the number of the current shard in a loop over the shards.
-const ITEM: &str = "{{item}}";
+const SHARD_COUNT_REFERENCE: &str = "{{inputs.parameters.shards}}";
+/// References to the two fields of an item in a loop over the shards (`contract::ShardNumber`).
+const ITEM: &str = "{{item.index}}";
+const ITEM_COUNT: &str = "{{item.count}}";
+/// The list of shards of a workflow: an output parameter of the task that collects, and of the
+/// workflow.
+const LIST: &str = "shards";
+/// References to it, within the same DAG and in the exit handler.
+const COLLECTED: &str = "{{tasks.collect.outputs.parameters.shards}}";
+const COLLECTED_BEFORE: &str = "{{workflow.outputs.parameters.shards}}";
 
-/// Returns the loop over the shards of a document; `None` if it has none.
-fn over_shards(document: &Document) -> Option<workflow::Sequence> {
-    let count = document.shards.number().to_string();
-    (!document.shards.is_whole()).then_some(workflow::Sequence { count })
+/// The name in the keys of a tick in place of a run: each tick writes the same keys.
+const TICK: &str = "tick";
+
+/// Returns the list over which the tasks of the shards run in parallel: the numbers of the
+/// document, or with `count: auto` the list that the task that collects has written. `None` for a
+/// pipeline without shards.
+fn over_shards(document: &Document, collected: &str) -> Result<Option<String>, StepError> {
+    match document.shards.count {
+        ShardCount::Auto => Ok(Some(collected.to_owned())),
+        ShardCount::Number(0 | 1) => Ok(None),
+        ShardCount::Number(count) => serde_json::to_string(&ShardNumber::all(count))
+            .map(Some)
+            .map_err(|e| StepError::bug(format!("cannot write the list of shards: {e}"))),
+    }
 }
 
 /// Returns the first of the shards of a document, which represents any of them in a template.
-fn any_shard(document: &Document) -> Option<contract::Shard> {
-    document.shards.all().into_iter().flatten().next()
+fn any_shard(document: &Document) -> Option<Shard> {
+    match document.shards.count {
+        ShardCount::Auto => Shard::new(0, Shard::MOST),
+        ShardCount::Number(count) => Shard::new(0, count).and_then(Shard::of_several),
+    }
+}
+
+/// Returns whether the first task of a workflow lists the shards, because the document leaves their
+/// number open.
+fn lists_shards(document: &Document) -> bool {
+    document.shards.count == ShardCount::Auto
 }
 
 const PART_OF: &str = "app.kubernetes.io/part-of";

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use contract::step::Common;
 use contract::steps::{AlertArgs, CollectArgs, ExportArgs, FeatureArgs, ScoreArgs, StepCommand};
-use contract::{Shard, Span, StepError};
+use contract::{Shard, ShardCount, Span, StepError};
 use document::Document;
 
 use crate::plan::{Plan, Task};
@@ -48,6 +48,16 @@ pub(crate) fn plan_of_pod(inputs: &Inputs<'_>, shard: Option<Shard>) -> Result<P
     Plan::new(collects.chain(tick(inputs, &part)).collect())
 }
 
+/// Makes the plan that collects the samples of all shards of a tick, and lists the shards.
+pub(crate) fn plan_of_samples(inputs: &Inputs<'_>, shard: Shard) -> Result<Plan, StepError> {
+    Plan::new(vec![collect(inputs, &Part::given(inputs, shard))])
+}
+
+/// Makes the scoring plan of one shard whose samples another pod has collected.
+pub(crate) fn plan_of_shard(inputs: &Inputs<'_>, shard: Shard) -> Result<Plan, StepError> {
+    Plan::new(tick(inputs, &Part::given(inputs, shard)))
+}
+
 /// Returns the flags that all steps have. Files that one step passes to the next are deleted when
 /// the tick ends.
 fn common(inputs: &Inputs<'_>, part: Option<f64>) -> Common {
@@ -57,7 +67,8 @@ fn common(inputs: &Inputs<'_>, part: Option<f64>) -> Common {
 
 /// Makes the task that collects the samples of a part, or of all shards into a folder of files.
 fn collect(inputs: &Inputs<'_>, part: &Part) -> Task {
-    let shards = part.is_collected_for_all.then(|| inputs.document.shards.number());
+    let count = inputs.document.shards.count;
+    let shards = part.is_collected_for_all.then_some(count);
     let [samples, coverage] = [(SAMPLES, part.samples()), (COVERAGE, part.coverage())]
         .map(|(name, file)| if shards.is_some() { part.collected.join(name) } else { file });
     let args = CollectArgs {
@@ -74,6 +85,9 @@ fn collect(inputs: &Inputs<'_>, part: &Part) -> Task {
         record: None,
         shard: part.shard.filter(|_| shards.is_none()),
         shards,
+        live: None,
+        numbers: (shards == Some(ShardCount::Auto))
+            .then(|| inputs.folder.join(CollectArgs::NUMBERS)),
         common: common(inputs, Some(COLLECT_SHARE)),
     };
     Task::new("collect", StepCommand::Collect(args))

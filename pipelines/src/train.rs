@@ -7,7 +7,7 @@ use contract::steps::{
     AlertArgs, CollectArgs, DeployArgs, FeatureArgs, LabelArgs, ReportArgs, SelectArgs, SourcePath,
     StepCommand, TrainArgs, ValidateArgs,
 };
-use contract::{Shard, StepError, Timestamp};
+use contract::{Shard, ShardCount, StepError, Timestamp};
 use document::{Document, below};
 
 use crate::plan::{Plan, Task};
@@ -44,6 +44,8 @@ impl Inputs<'_> {
 /// Output of `collect`: a file, or with shards a folder of files.
 pub(crate) const SAMPLES: &str = "samples";
 pub(crate) const COVERAGE: &str = "coverage";
+/// The folder of a pod with all outputs of the run so far.
+pub(crate) const RUN: &str = "run";
 
 /// Folders and names of one shard, or of the whole pipeline, in a plan.
 #[derive(Debug, Clone)]
@@ -88,7 +90,7 @@ impl Part {
     }
 
     /// Returns a shard like [`Part::alone`], for samples that another pod has collected.
-    fn given(inputs: &Inputs<'_>, shard: Shard) -> Self {
+    pub(crate) fn given(inputs: &Inputs<'_>, shard: Shard) -> Self {
         Self { is_collected_for_all: true, ..Self::alone(inputs, Some(shard)) }
     }
 
@@ -128,13 +130,14 @@ pub(crate) fn path(document: &Document, shard: Option<Shard>) -> String {
 /// Makes the training plan of a document, with the tasks in the order of the data: the samples are
 /// collected once, the shards are trained in parallel, and one version contains all of them.
 pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
-    let (mut tasks, mut made) = (vec![collect(inputs)], Vec::new());
+    let count = ShardCount::Number(inputs.document.shards.number());
+    let (mut tasks, mut made) = (vec![collect(inputs, count)], Vec::new());
     for part in Part::of_run(inputs) {
         let files = Files::new(inputs, &part);
         tasks.extend(fitting(inputs, &files));
         made.push(files);
     }
-    tasks.push(deploy(inputs, &made));
+    tasks.push(deploy(inputs, &made, None));
     Plan::new(tasks)
 }
 
@@ -150,9 +153,10 @@ fn fitting(inputs: &Inputs<'_>, files: &Files) -> Vec<Task> {
     tasks
 }
 
-/// Makes the plan that collects the samples of all shards.
+/// Makes the plan that collects the samples of all shards; with `count: auto` it also lists the
+/// shards.
 pub(crate) fn plan_of_samples(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
-    Plan::new(vec![collect(inputs)])
+    Plan::new(vec![collect(inputs, inputs.document.shards.count)])
 }
 
 /// Makes the plan of one shard, from its samples to its bundle, as it runs in separate pods.
@@ -163,9 +167,23 @@ pub(crate) fn plan_of_shard(inputs: &Inputs<'_>, shard: Shard) -> Result<Plan, S
 
 /// Makes the plan of the tasks that create one version from the bundles of all shards.
 pub(crate) fn plan_of_version(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
+    Plan::new(vec![version(inputs)])
+}
+
+/// Makes the plan of the tasks of a run whose shards are not known before: the first and the last.
+pub(crate) fn plan_of_ends(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
+    Plan::new(vec![collect(inputs, inputs.document.shards.count), version(inputs)])
+}
+
+/// Returns the task that makes one version: of the shards of the document, or with `count: auto` of
+/// those that the run's own list names.
+fn version(inputs: &Inputs<'_>) -> Task {
+    if inputs.document.shards.count == ShardCount::Auto {
+        return deploy(inputs, &[], Some(inputs.folder.join(RUN)));
+    }
     let parts = Part::of_run(inputs);
     let made: Vec<Files> = parts.iter().map(|part| Files::new(inputs, part)).collect();
-    Plan::new(vec![deploy(inputs, &made)])
+    deploy(inputs, &made, None)
 }
 
 /// Files that one task writes and another reads.
@@ -199,8 +217,9 @@ impl Files {
 }
 
 /// Returns the task that collects the samples of all entities: with shards, one file for each.
-fn collect(inputs: &Inputs<'_>) -> Task {
-    let shards = Some(inputs.document.shards.number()).filter(|count| *count > 1);
+fn collect(inputs: &Inputs<'_>, count: ShardCount) -> Task {
+    let shards = Some(count).filter(|count| *count != ShardCount::Number(1));
+    let is_auto = count == ShardCount::Auto;
     let samples = inputs.folder.join("collect").join(SAMPLES);
     let args = CollectArgs {
         document: inputs.document_file(),
@@ -216,6 +235,8 @@ fn collect(inputs: &Inputs<'_>) -> Task {
         record: None,
         shard: None,
         shards,
+        live: is_auto.then(|| inputs.store.to_owned()),
+        numbers: is_auto.then(|| inputs.folder.join(CollectArgs::NUMBERS)),
         common: Common::default(),
     };
     Task::new("collect", StepCommand::Collect(args))
@@ -310,7 +331,7 @@ pub(crate) fn alert(inputs: &Inputs<'_>, plan: &Plan) -> Option<Task> {
 pub(crate) fn report(inputs: &Inputs<'_>) -> Task {
     let args = ReportArgs {
         document: inputs.document_file(),
-        run: vec![inputs.folder.join("run")],
+        run: vec![inputs.folder.join(RUN)],
         store: None,
         from: None,
         to: None,
@@ -329,11 +350,12 @@ pub(crate) fn report(inputs: &Inputs<'_>) -> Task {
     Task::new("report", StepCommand::Report(args))
 }
 
-fn deploy(inputs: &Inputs<'_>, parts: &[Files]) -> Task {
+fn deploy(inputs: &Inputs<'_>, parts: &[Files], run: Option<PathBuf>) -> Task {
     let args = DeployArgs {
         document: inputs.document_file(),
         bundle: parts.iter().map(|files| files.bundle.clone()).collect(),
         dataset: parts.iter().map(|files| files.dataset.clone()).collect(),
+        run,
         store: inputs.store.to_owned(),
         now: inputs.now,
         deployment: inputs.folder.join("deploy/deployment.json"),

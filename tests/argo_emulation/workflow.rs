@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::clock;
 use super::cluster::{Cluster, Ran, Texts};
+use super::pod::Pod;
 use super::text::{holds, is_retried, list, resolve, text};
 
 /// Scheduled time of a `CronWorkflow`'s workflow.
@@ -31,6 +32,10 @@ pub(super) struct Workflow<'a> {
     pub(super) failures: Vec<Value>,
     /// The workflow's message as Argo would show it.
     pub(super) message: String,
+    /// Output parameters of the pod that ended last.
+    produced: Texts,
+    /// Output parameters by the references to them.
+    outputs: Texts,
     /// Its result, once all tasks but the exit handler have ended.
     status: Option<&'static str>,
 }
@@ -60,6 +65,8 @@ impl<'a> Workflow<'a> {
             pods: Vec::new(),
             failures: Vec::new(),
             message: String::new(),
+            produced: Texts::new(),
+            outputs: Texts::new(),
             status: None,
         }
     }
@@ -136,19 +143,20 @@ impl<'a> Workflow<'a> {
             self.skipped.push(name.to_owned());
             return Ok(true);
         }
-        if task["withSequence"].is_object() {
-            return self.each(tasks, task, given);
+        if let Some(items) = task["withParam"].as_str() {
+            let items = self.resolve(items, given)?;
+            return self.each(tasks, task, given, &items);
         }
         self.once(tasks, task, given, None)
     }
 
-    /// Runs a task once for each number of its sequence. Argo starts all of them at the same time;
-    /// the result of one does not affect the others.
-    fn each(&mut self, tasks: &[Value], task: &Value, given: &Given) -> Result<bool> {
-        let count: u32 = text(&task["withSequence"]["count"])?.parse()?;
-        ensure!(count > 0, "a loop over nothing");
+    /// Runs a task once for each item of a JSON list. Argo starts all of them at the same time; the
+    /// result of one does not affect the others.
+    fn each(&mut self, tasks: &[Value], task: &Value, given: &Given, items: &str) -> Result<bool> {
+        let items: Vec<Map<String, Value>> = serde_json::from_str(items).context("withParam")?;
+        ensure!(!items.is_empty(), "a loop over nothing");
         let mut is_well = true;
-        for item in 0..count {
+        for item in items.iter().enumerate() {
             is_well &= self.once(tasks, task, given, Some(item))?;
         }
         Ok(is_well)
@@ -160,17 +168,17 @@ impl<'a> Workflow<'a> {
         tasks: &[Value],
         task: &Value,
         given: &Given,
-        item: Option<u32>,
+        item: Option<(usize, &Map<String, Value>)>,
     ) -> Result<bool> {
         let name = text(&task["name"])?;
         let before = self.failures.len();
         let mut own = Given::default();
         for parameter in list(&task["arguments"]["parameters"]) {
             let value = text(&parameter["value"])?;
-            let value = match item {
-                Some(item) => value.replace("{{item}}", &item.to_string()),
-                None => value.to_owned(),
-            };
+            let fields = item.into_iter().flat_map(|(_, fields)| fields);
+            let value = fields.fold(value.to_owned(), |value, (name, field)| {
+                value.replace(&format!("{{{{item.{name}}}}}"), &field.to_string())
+            });
             let value = self.resolve(&value, given)?;
             own.parameters.insert(text(&parameter["name"])?.to_owned(), value);
         }
@@ -183,15 +191,42 @@ impl<'a> Workflow<'a> {
             own.keys.insert(text(&artifact["name"])?.to_owned(), key);
         }
         let is_well = self.run(text(&task["template"])?, own)?;
-        // The node of a pod in a loop is named after the task and its place.
+        // The node of a pod in a loop is named after the task, its place and the item's fields.
         for failure in self.failures.iter_mut().skip(before) {
-            if let Some(item) = item
+            if let Some((place, fields)) = item
                 && failure["displayName"] == task["template"]
             {
-                failure["displayName"] = format!("{name}({item}:{item})").into();
+                let fields: Vec<String> =
+                    fields.iter().map(|(name, field)| format!("{name}:{field}")).collect();
+                failure["displayName"] = format!("{name}({place}:{})", fields.join(",")).into();
             }
         }
+        self.take_outputs(name);
         Ok(is_well)
+    }
+
+    /// Makes the output parameters of the pod that ended last those of a task.
+    fn take_outputs(&mut self, task: &str) {
+        let produced = std::mem::take(&mut self.produced);
+        for (name, value) in produced {
+            self.outputs.insert(format!("tasks.{task}.outputs.parameters.{name}"), value);
+        }
+    }
+
+    /// Reads the output parameters of a pod, which Argo keeps after success and failure.
+    fn read_outputs(&mut self, template: &Value, pod: &Pod, is_well: bool) -> Result<()> {
+        for parameter in list(&template["outputs"]["parameters"]) {
+            let place = pod.place(text(&parameter["valueFrom"]["path"])?);
+            let value = match fs_err::read_to_string(&place) {
+                Err(_) if !is_well => continue,
+                value => value?,
+            };
+            self.produced.insert(text(&parameter["name"])?.to_owned(), value.clone());
+            if let Some(global) = parameter["globalName"].as_str() {
+                self.outputs.insert(format!("workflow.outputs.parameters.{global}"), value);
+            }
+        }
+        Ok(())
     }
 
     /// Returns the task and the key of `{{tasks.TASK.outputs.artifacts.NAME}}`.
@@ -219,6 +254,7 @@ impl<'a> Workflow<'a> {
             self.pods.push((name.to_owned(), ended.code == 0));
             // The outputs of a container are kept after success and failure.
             self.keep(template, given, &pod, ended.code == 0)?;
+            self.read_outputs(template, &pod, ended.code == 0)?;
             let tries_left = retry["limit"].as_u64().unwrap_or(0) >= codes.len() as u64;
             let again = || is_retried(retry["expression"].as_str().unwrap_or(""), ended.code, "");
             if ended.code != 0 && !(tries_left && again()?) {
@@ -324,6 +360,7 @@ impl<'a> Workflow<'a> {
                 "workflow.failures" => self.status.and_then(|_| {
                     serde_json::to_string(&Value::from(self.failures.clone()).to_string()).ok()
                 }),
+                _ if self.outputs.contains_key(name) => self.outputs.get(name).cloned(),
                 _ => given.parameters.get(name.strip_prefix("inputs.parameters.")?).cloned(),
             }
         })

@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use pipelines::argo::lint::{self, File};
-use pipelines::argo::{self, RuleFormat, Serving, yaml};
+use pipelines::argo::{self, Options, Serving, yaml};
 use serde_json::Value;
 
 use super::broken::Break;
@@ -12,7 +12,8 @@ use super::{cluster, readers};
 const SERVE: &str = "cluster/serve.yaml";
 
 fn files(serving: Serving) -> Result<Vec<File>> {
-    let manifests = argo::generate_all(&[cluster(&[])?], RuleFormat::default(), Some(serving))?;
+    let options = Options { serving: Some(serving), ..Options::default() };
+    let manifests = argo::generate_with(&[cluster(&[])?], options)?;
     Ok(manifests.into_iter().map(|m| File { name: m.path, text: m.text }).collect())
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 use document::Document;
 use pipelines::argo::lint::{self, File};
-use pipelines::argo::{self, RuleFormat, dashboard, rules, yaml};
+use pipelines::argo::{self, Options, RuleFormat, dashboard, rules, yaml};
 use serde_json::Value;
 
 /// The cluster pipeline with its scores sent to a server.
@@ -74,8 +74,8 @@ fn without_metrics_there_is_no_dashboard() -> anyhow::Result<()> {
 #[test]
 fn rules_for_the_operator_are_those_of_the_file() -> anyhow::Result<()> {
     let document = cluster()?;
-    let manifests =
-        argo::generate_with(std::slice::from_ref(&document), RuleFormat::PrometheusRule)?;
+    let options = Options { rules: RuleFormat::PrometheusRule, ..Options::default() };
+    let manifests = argo::generate_with(std::slice::from_ref(&document), options)?;
     let named = manifests.iter().find(|manifest| manifest.path == "cluster/rules.yaml");
     let object: Value = yaml::read(&named.context("rules")?.text)?;
     assert_eq!(object["kind"], "PrometheusRule");
@@ -176,7 +176,8 @@ fn a_sink_that_writes_into_the_cluster_has_an_account_that_may_do_no_more() -> a
         "kind: ServiceAccount\nmetadata:\n  name: lynceus-cluster-export\n",
         "kubernetes.io/service-account.name: lynceus-cluster-export",
         "type: kubernetes.io/service-account-token",
-        "kind: ClusterRoleBinding",
+        "kind: ClusterRole\nmetadata:\n  name: lynceus.lynceus.cluster.export\n",
+        "kind: ClusterRoleBinding\nmetadata:\n  name: lynceus.lynceus.cluster.export\n",
     ] {
         assert!(both.contains(expected), "{expected}: {both}");
     }

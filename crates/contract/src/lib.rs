@@ -39,7 +39,7 @@ pub use error::{
 };
 pub use features::{FeatureColumn, FeatureContract};
 pub use outcome::Outcome;
-pub use shard::{Division, Shard};
+pub use shard::{Division, Shard, ShardCount, ShardNumber};
 pub use step::{Stage, StepArgs};
 pub use tensors::Tensors;
 pub use time::{Span, Timestamp};

@@ -1,8 +1,10 @@
 //! A shard: a part of a pipeline's entities that one run of its steps works on.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
@@ -28,6 +30,12 @@ impl Shard {
     /// Returns all shards of this count, in order.
     pub fn all(count: u32) -> Vec<Self> {
         (0..count).filter_map(|index| Self::new(index, count)).collect()
+    }
+
+    /// Returns the shard if it is one of several; `None` for the only shard of a pipeline, which has
+    /// the keys and the models of a pipeline without shards.
+    pub fn of_several(self) -> Option<Self> {
+        (self.count > 1).then_some(self)
     }
 
     /// Returns its number, from 0.
@@ -93,6 +101,116 @@ impl Serialize for Shard {
     }
 }
 
+/// A shard in the list that `collect --numbers` writes, over which a workflow fans out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShardNumber {
+    /// Its number, from 0.
+    pub index: u32,
+    /// How many shards there are.
+    pub count: u32,
+}
+
+impl ShardNumber {
+    /// Returns the list of all shards of a count, in order.
+    pub fn all(count: u32) -> Vec<Self> {
+        (0..count).map(|index| Self { index, count }).collect()
+    }
+}
+
+/// A number of shards, or `auto`: as many as the entities need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShardCount {
+    /// As many as the entities need.
+    Auto,
+    /// So many.
+    Number(u32),
+}
+
+impl Default for ShardCount {
+    fn default() -> Self {
+        Self::Number(1)
+    }
+}
+
+impl fmt::Display for ShardCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Number(count) => write!(f, "{count}"),
+        }
+    }
+}
+
+impl FromStr for ShardCount {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let count = text.parse().ok().filter(|count| (1..=Shard::MOST).contains(count));
+        count
+            .map(Self::Number)
+            .ok_or_else(|| format!("expected a number of 1 to {}, or `auto`", Shard::MOST))
+    }
+}
+
+impl Serialize for ShardCount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Number(count) => serializer.serialize_u32(*count),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ShardCount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NumberOrAuto;
+        impl Visitor<'_> for NumberOrAuto {
+            type Value = ShardCount;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of shards, or `auto`")
+            }
+
+            fn visit_u64<E: Error>(self, count: u64) -> Result<ShardCount, E> {
+                // The checks of the document report an invalid number.
+                Ok(ShardCount::Number(u32::try_from(count).unwrap_or(u32::MAX)))
+            }
+
+            fn visit_i64<E: Error>(self, count: i64) -> Result<ShardCount, E> {
+                self.visit_u64(u64::try_from(count).unwrap_or(0))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<ShardCount, E> {
+                match text {
+                    "auto" => Ok(ShardCount::Auto),
+                    other => Err(E::invalid_value(serde::de::Unexpected::Str(other), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(NumberOrAuto)
+    }
+}
+
+impl schemars::JsonSchema for ShardCount {
+    fn schema_name() -> Cow<'static, str> {
+        "ShardCount".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A number of shards, or `auto`.",
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": Shard::MOST},
+                {"type": "string", "enum": ["auto"]},
+            ],
+        })
+    }
+}
+
 /// A label whose value determines the shard of an entity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Division {
@@ -155,6 +273,24 @@ mod tests {
         }
         for wrong in ["date=2026-11-21", "shard=4-of-4", "shard=0", "0-of-4"] {
             assert_eq!(Shard::of_folder(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn list_of_shards_has_the_number_and_the_count_of_each() {
+        let list = serde_json::to_string(&ShardNumber::all(2)).unwrap();
+        assert_eq!(list, r#"[{"index":0,"count":2},{"index":1,"count":2}]"#);
+        assert_eq!(Shard::new(0, 1).unwrap().of_several(), None);
+        assert_eq!(Shard::new(1, 2).unwrap().of_several(), Shard::new(1, 2));
+    }
+
+    #[test]
+    fn count_is_a_number_within_the_limit_or_auto() {
+        for text in ["auto", "1", "256"] {
+            assert_eq!(text.parse::<ShardCount>().unwrap().to_string(), text);
+        }
+        for wrong in ["", "0", "257", "-1", "Auto", "4.0"] {
+            assert!(wrong.parse::<ShardCount>().is_err(), "{wrong}");
         }
     }
 

@@ -241,6 +241,8 @@ mod tests {
                 record: None,
                 shard: Shard::new(1, 4),
                 shards: None,
+                live: None,
+                numbers: None,
                 common: common.clone(),
             }),
             StepCommand::Train(TrainArgs {

@@ -95,6 +95,7 @@ sections! {
         features: Vec<FeatureRule>,
         fill: Fill,
         scoring: Scoring,
+        deployment: Deployment,
         shards: Shards,
         ; beside least: Least
     }

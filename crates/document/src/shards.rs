@@ -1,13 +1,10 @@
 //! The section `shards`: the division of a pipeline's entities into parts.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 
-use contract::{Division, Shard};
+use contract::{Division, Shard, ShardCount as Count};
 use schemars::JsonSchema;
-use serde::de::{Deserializer, Error, Visitor};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::check::{Problem, problem, require};
 use crate::classify::Task;
@@ -31,8 +28,8 @@ const ENTITIES: usize = 250;
 #[serde(deny_unknown_fields, default)]
 pub struct Shards {
     /// Number of shards, 1 to 256; 1 (default) means no shards. About 250 entities per shard are a
-    /// good size; with `auto`, each `lynceus run` asks the sources for the number of entities. A
-    /// changed count takes effect with the next training.
+    /// good size; with `auto`, each training asks the sources for the number of entities. A changed
+    /// count takes effect with the next training.
     pub count: Count,
     /// What determines the shard of an entity: the `hash` of its name (default), or a `label`.
     #[serde(skip_serializing_if = "By::is_hash")]
@@ -47,76 +44,6 @@ pub struct Shards {
     /// only its own series, and series with other values are not fetched.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
-}
-
-/// A number of shards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Count {
-    /// As many as the entities need.
-    Auto,
-    /// So many.
-    Number(u32),
-}
-
-impl Default for Count {
-    fn default() -> Self {
-        Self::Number(1)
-    }
-}
-
-impl Serialize for Count {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Auto => serializer.serialize_str("auto"),
-            Self::Number(count) => serializer.serialize_u32(*count),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NumberOrAuto;
-        impl Visitor<'_> for NumberOrAuto {
-            type Value = Count;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number of shards, or `auto`")
-            }
-
-            fn visit_u64<E: Error>(self, count: u64) -> Result<Count, E> {
-                // The checks report an invalid number.
-                Ok(Count::Number(u32::try_from(count).unwrap_or(u32::MAX)))
-            }
-
-            fn visit_i64<E: Error>(self, count: i64) -> Result<Count, E> {
-                self.visit_u64(u64::try_from(count).unwrap_or(0))
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Count, E> {
-                match text {
-                    "auto" => Ok(Count::Auto),
-                    other => Err(E::invalid_value(serde::de::Unexpected::Str(other), &self)),
-                }
-            }
-        }
-        deserializer.deserialize_any(NumberOrAuto)
-    }
-}
-
-impl JsonSchema for Count {
-    fn schema_name() -> Cow<'static, str> {
-        "ShardCount".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "description": "A number of shards, or `auto`.",
-            "anyOf": [
-                {"type": "integer", "minimum": 1, "maximum": Shard::MOST},
-                {"type": "string", "enum": ["auto"]},
-            ],
-        })
-    }
 }
 
 /// What says in which shard an entity is.

@@ -17,12 +17,12 @@ use crate::object::{Condition, Listed, Object, ObjectStore, Put, open};
 /// First parts of the keys that each shard has separately.
 const OWN: [&str; 3] = ["scores", "state", "messages"];
 
-/// Opens the store of a URL like [`open`], in the view of a shard if one is given.
+/// Opens the store of a URL like [`open`], in the view of a shard if one of several is given.
 ///
 /// Errors: those of [`open`].
 pub fn open_shard(url: &str, shard: Option<Shard>) -> Result<Box<dyn ObjectStore>, StepError> {
     let store = open(url)?;
-    Ok(match shard {
+    Ok(match shard.and_then(Shard::of_several) {
         Some(shard) => Box::new(ShardStore { store, shard }),
         None => store,
     })

@@ -40,8 +40,10 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// An account with permissions, whose token Kubernetes writes into a Secret.
 pub(super) struct Granted<'a> {
-    /// Name of the account, the role and the binding.
+    /// Name of the account.
     pub(super) name: &'a str,
+    /// Name of the role and the binding.
+    pub(super) role_name: &'a str,
     /// The Secret with the token.
     pub(super) token: &'a str,
     /// The pipeline that it belongs to; `None` if it belongs to the whole installation.
@@ -55,7 +57,7 @@ pub(super) struct Granted<'a> {
 
 /// Makes an account, its token, its role and the binding of both.
 pub(super) fn granted(granted: Granted<'_>) -> Result<Vec<String>, StepError> {
-    let Granted { name, token, document, role: kind, namespace, rules } = granted;
+    let Granted { name, role_name, token, document, role: kind, namespace, rules } = granted;
     let mut token = TokenSecret {
         api_version: "v1".to_owned(),
         kind: "Secret".to_owned(),
@@ -69,17 +71,17 @@ pub(super) fn granted(granted: Granted<'_>) -> Result<Vec<String>, StepError> {
     let role = Role {
         api_version: format!("{RBAC}/v1"),
         kind: kind.to_owned(),
-        metadata: metadata(name, document),
+        metadata: metadata(role_name, document),
         rules,
     };
     let binding = RoleBinding {
         api_version: format!("{RBAC}/v1"),
         kind: format!("{kind}Binding"),
-        metadata: metadata(name, document),
+        metadata: metadata(role_name, document),
         role_ref: RoleRef {
             api_group: RBAC.to_owned(),
             kind: kind.to_owned(),
-            name: name.to_owned(),
+            name: role_name.to_owned(),
         },
         subjects: vec![Subject {
             kind: "ServiceAccount".to_owned(),
@@ -97,6 +99,7 @@ pub(super) fn granted(granted: Granted<'_>) -> Result<Vec<String>, StepError> {
 pub(super) fn executor() -> Result<Vec<String>, StepError> {
     granted(Granted {
         name: EXECUTOR,
+        role_name: EXECUTOR,
         token: &format!("{EXECUTOR}.service-account-token"),
         document: None,
         role: "Role",

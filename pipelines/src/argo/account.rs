@@ -26,8 +26,10 @@ fn rules(document: &Document) -> Vec<RoleRule> {
     verbs.into_iter().map(rule).collect()
 }
 
-/// Makes the account, its token, its role and its binding; empty without such a sink.
-pub(super) fn account(document: &Document) -> Result<Vec<String>, StepError> {
+/// Makes the account, its token, its role and its binding; empty without such a sink. The role and
+/// the binding are in no namespace, so their names contain the namespace: another installation in
+/// the same cluster has others.
+pub(super) fn account(document: &Document, namespace: &str) -> Result<Vec<String>, StepError> {
     let rules = rules(document);
     let Some(outside) = Outside::of(Stage::Export).filter(|_| !rules.is_empty()) else {
         return Ok(Vec::new());
@@ -35,11 +37,12 @@ pub(super) fn account(document: &Document) -> Result<Vec<String>, StepError> {
     let name = outside.secret(&document.name);
     access::granted(Granted {
         name: &name,
+        role_name: &format!("lynceus.{namespace}.{}.{}", document.name, outside.name),
         token: &name,
         document: Some(document),
         role: "ClusterRole",
         // kustomize sets the namespace of each overlay, as for all other objects.
-        namespace: Some("lynceus".to_owned()),
+        namespace: Some(namespace.to_owned()),
         rules,
     })
 }

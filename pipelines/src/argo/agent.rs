@@ -6,7 +6,7 @@ pub mod objects;
 use std::path::Path;
 
 use contract::{Stage, StepError};
-use document::sources::{Kind, TetragonSource};
+use document::sources::OfNode;
 use document::{Document, HttpUrl};
 
 use super::cluster::{
@@ -48,30 +48,29 @@ const CLIENTS: &str = "lynceus/metrics";
 pub(super) const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
 
 /// Makes the files of a pipeline's agents, below the pipeline's folder; none for a document whose
-/// sources no agent records.
+/// sources no agent records. The name of their namespace begins with that of the installation, so
+/// that the agents of another installation in the same cluster have another one.
 ///
 /// Errors: usage for a log file of Tetragon that is not a file below a folder of the node.
-pub(super) fn files(document: &Document) -> Result<Vec<Manifest>, StepError> {
-    let mut kinds = document.sources.values().filter_map(document::sources::Source::kind);
-    let is_followed = |kind: &Kind<'_>| matches!(kind, Kind::Tetragon(tetragon) if tetragon.follow);
-    if !kinds.any(|kind| matches!(kind, Kind::Exporter(_)) || is_followed(&kind)) {
+pub(super) fn files(document: &Document, installation: &str) -> Result<Vec<Manifest>, StepError> {
+    if !document.sources.values().any(|source| source.of_node().is_some()) {
         return Ok(Vec::new());
     }
     let events = events(document)?;
     let document_map =
         super::ConfigMap { metadata: own_metadata(document), ..super::config_map(document)? };
     let objects = [
-        text(&namespace(document, events.is_some()))?,
+        text(&namespace(document, installation, events.is_some()))?,
         text(&access::account(&name(document), Some(document)))?,
         text(&document_map)?,
-        text(&store(document))?,
+        text(&store(document, installation))?,
         text(&policy(document)?)?,
         text(&daemon_set(document, events.as_deref()))?,
     ];
     let kustomization = Kustomization {
         api_version: "kustomize.config.k8s.io/v1beta1".to_owned(),
         kind: "Kustomization".to_owned(),
-        namespace: Some(name(document)),
+        namespace: Some(namespace_name(document, installation)),
         resources: vec!["agent.yaml".to_owned()],
         sort_options: Some(SortOptions { order: FIFO.to_owned() }),
         ..Kustomization::default()
@@ -82,7 +81,11 @@ pub(super) fn files(document: &Document) -> Result<Vec<Manifest>, StepError> {
     ])
 }
 
-/// Name of every object of the agents, and of their namespace.
+fn namespace_name(document: &Document, installation: &str) -> String {
+    format!("{installation}-{}-{AGENT}", document.name)
+}
+
+/// Name of every object in the namespace of the agents.
 fn name(document: &Document) -> String {
     format!("lynceus-{}-{AGENT}", document.name)
 }
@@ -101,15 +104,12 @@ fn own_metadata(document: &Document) -> Metadata {
     Metadata { labels: agent_labels(document), ..metadata(&name(document), Some(document)) }
 }
 
-/// Returns the folder of the node with Tetragon's log, if the document follows one.
+/// Returns the folder of the node with the logs that the agent follows, if there are any.
 fn events(document: &Document) -> Result<Option<String>, StepError> {
     let mut folders = Vec::new();
     for (source, settings) in &document.sources {
-        let Some(Kind::Tetragon(TetragonSource { path, follow: true, .. })) = settings.kind()
-        else {
-            continue;
-        };
-        let field = format!("sources.{source}.tetragon.path");
+        let Some((kind, OfNode::Log(path))) = settings.of_node() else { continue };
+        let field = format!("sources.{source}.{kind}.path");
         let folder =
             path.parent().filter(|folder| folder.is_absolute() && *folder != Path::new("/"));
         let folder = folder.and_then(Path::to_str).ok_or_else(|| {
@@ -130,21 +130,22 @@ fn events(document: &Document) -> Result<Option<String>, StepError> {
 
 /// Makes the namespace. Pod Security `baseline` rejects every `hostPath`, so a namespace whose
 /// agents need one enforces only `privileged`, and no other pods should run in it.
-fn namespace(document: &Document, has_host_path: bool) -> Namespace {
+fn namespace(document: &Document, installation: &str, has_host_path: bool) -> Namespace {
     let level = if has_host_path { "privileged" } else { "restricted" };
     let mut metadata = own_metadata(document);
+    metadata.name = namespace_name(document, installation);
     metadata.labels.extend([label(ENFORCE, level)]);
     Namespace { api_version: "v1".to_owned(), kind: "Namespace".to_owned(), metadata }
 }
 
-fn store(document: &Document) -> super::ConfigMap {
+fn store(document: &Document, installation: &str) -> super::ConfigMap {
     let metadata = Metadata { name: store_name(document), ..own_metadata(document) };
     super::ConfigMap {
         metadata,
         ..access::config_map(
             &store_name(document),
             [
-                label("AWS_ENDPOINT_URL", "http://minio.lynceus:9000"),
+                label("AWS_ENDPOINT_URL", &format!("http://minio.{installation}:9000")),
                 label("AWS_REGION", "us-east-1"),
             ]
             .into(),
@@ -165,8 +166,8 @@ fn stages(document: &Document) -> &'static [Stage] {
 /// Allows ingress from Prometheus to the metrics, and egress of the agent to DNS, the store, the
 /// exporter of its node (at the node's own address), and a database that gets samples.
 fn policy(document: &Document) -> Result<NetworkPolicy, StepError> {
-    let exporters = exporters(document).map(|(_, url)| network::port("TCP", url.port()));
-    let mut ports: Vec<PolicyPort> = exporters.collect();
+    let mut ports: Vec<PolicyPort> =
+        scraped(document).map(|it| network::port("TCP", it.url.port())).collect();
     ports.dedup();
     let mut egress = vec![network::names(), network::store(true)];
     egress.extend((!ports.is_empty()).then(|| EgressRule { to: Vec::new(), ports }));
@@ -191,11 +192,22 @@ fn policy(document: &Document) -> Result<NetworkPolicy, StepError> {
     })
 }
 
-/// Returns the node exporters by source, each as the URL template for all nodes.
-fn exporters(document: &Document) -> impl Iterator<Item = (&String, &HttpUrl)> {
+/// A server on each node that the agent scrapes.
+struct Scraped<'a> {
+    /// The field of the document with the settings of its kind.
+    field: String,
+    /// The URL for all nodes.
+    url: &'a HttpUrl,
+    /// Makes the settings with one URL.
+    only: fn(&str) -> String,
+}
+
+fn scraped(document: &Document) -> impl Iterator<Item = Scraped<'_>> {
     document.sources.iter().filter_map(|(source, settings)| {
-        let Some(Kind::Exporter(exporter)) = settings.kind() else { return None };
-        exporter.service.iter().chain(&exporter.endpoints).next().map(|url| (source, url))
+        let (kind, OfNode::Endpoint { url: Some(url), only }) = settings.of_node()? else {
+            return None;
+        };
+        Some(Scraped { field: format!("sources.{source}.{kind}"), url, only })
     })
 }
 
@@ -292,14 +304,12 @@ fn arguments(document: &Document) -> Vec<String> {
         "--store=s3://lynceus".to_owned(),
         format!("--spool={SPOOL}"),
     ];
-    arguments.extend(exporters(document).map(|(source, url)| {
+    arguments.extend(scraped(document).map(|Scraped { field, url, only }| {
         let (scheme, port) = (url.url().scheme(), url.port());
         let path = url.with_its_query();
         let path = path.splitn(4, '/').nth(3).unwrap_or_default();
         let endpoint = format!("{scheme}://$({HOST_IP}):{port}/{path}");
-        format!(
-            "--set=sources.{source}.exporter={{service: null, file: null, endpoints: [\"{endpoint}\"]}}"
-        )
+        format!("--set={field}={}", only(&endpoint))
     }));
     arguments
 }

@@ -2,13 +2,14 @@
 //! message.
 
 use contract::StepError;
+use contract::steps::StepCommand;
 use document::Document;
 
 use super::outside::Outside;
 use super::step::{self, Surroundings, WORK};
 use super::training::{inputs, parameter};
 use super::workflow::{Archive, Artifact, Dag, DagTask, PodMetadata, S3Key, Template};
-use super::{COMPONENT, access, figures, label};
+use super::{COMPONENT, access, figures, label, lists_shards};
 use crate::plan::{Plan, Task};
 use crate::train;
 
@@ -21,7 +22,11 @@ pub(super) fn templates(
     plan: &Plan,
     report: Template,
 ) -> Result<Vec<Template>, StepError> {
-    let Some(task) = train::alert(&inputs(document), plan) else { return Ok(vec![report]) };
+    let Some(mut task) = train::alert(&inputs(document), plan) else { return Ok(vec![report]) };
+    if let StepCommand::Alert(args) = &mut task.command {
+        // The plan has no tasks of the shards then, so their outcomes are not known here.
+        args.failed = lists_shards(document).then(|| "{{workflow.failures}}".to_owned());
+    }
     let alert = alert(document, &task)?;
     let task = |template: &Template| DagTask {
         name: template.name.clone(),

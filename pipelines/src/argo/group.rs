@@ -7,21 +7,25 @@
 
 use std::path::Path;
 
+use contract::steps::StepCommand;
 use contract::{Stage, StepError};
 use document::Document;
 
 use super::outside::Outside;
 use super::step::{self, Surroundings, WORK};
 use super::training::{WORK_SIZE, declared};
-use super::workflow::{Archive, Arguments, Artifact, ContainerSet, PodMetadata, S3Key, Template};
-use super::{COMPONENT, SHARD, SHARD_REFERENCE, access, figures, label};
+use super::workflow::{
+    Archive, Arguments, Artifact, ContainerSet, Parameter, PodMetadata, S3Key, Template, ValueFrom,
+};
+use super::{COMPONENT, LIST, SHARD, SHARD_REFERENCE, access, figures, label};
 use crate::plan::{Plan, Task};
+use crate::train::RUN;
 
 /// The flags that are parameters of a workflow and go through its entrypoint's inputs.
 pub(super) const PASSED: [&str; 4] = ["now", "seed", "range", "models"];
 
 /// The container of a set from which Argo takes the exit code and the artifacts.
-const MAIN: &str = "main";
+pub(super) const MAIN: &str = "main";
 
 /// Tasks of a plan, by index, that run one after another in one pod.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +35,7 @@ pub(super) struct Group(Vec<usize>);
 /// each model, and one for selection and deployment.
 pub(super) fn groups(plan: &Plan) -> Vec<Group> {
     if plan.tasks.iter().filter(|task| task.model().is_some()).count() == 1 {
-        return vec![Group((0..plan.tasks.len()).collect())];
+        return vec![Group::whole(plan)];
     }
     let mut groups: Vec<Group> = Vec::new();
     for (index, task) in plan.tasks.iter().enumerate() {
@@ -52,6 +56,11 @@ pub(super) fn argo_name(task: &Task) -> String {
 }
 
 impl Group {
+    /// Returns all tasks of a plan as one pod.
+    pub(super) fn whole(plan: &Plan) -> Self {
+        Self((0..plan.tasks.len()).collect())
+    }
+
     fn tasks<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = &'a Task> {
         self.0.iter().map(|index| &plan.tasks[*index])
     }
@@ -123,12 +132,13 @@ impl Group {
             // Artifacts that the pods of a shard read from the same shard have its number in the
             // key, not in the name.
             let own = plan.shard().filter(|_| left.is_some());
+            let is_run = left.is_some_and(|left| left == Path::new(RUN));
             let shard = left.and_then(|left| left.iter().next()).filter(|_| own.is_none());
             let name = match (producer, shard) {
                 (Some(producer), _) if repeated => {
                     format!("{}-{}", port.name, argo_name(&plan.tasks[producer]))
                 }
-                (None, Some(shard)) => format!("{}-{}", port.name, shard.display()),
+                (None, Some(shard)) if !is_run => format!("{}-{}", port.name, shard.display()),
                 _ => port.name.to_owned(),
             };
             let optional = producer.and_then(|it| plan.tasks[it].model()).map(|_| true);
@@ -147,6 +157,8 @@ impl Group {
             });
             if argument.is_none() {
                 let key = match left {
+                    // All outputs of the run so far.
+                    Some(_) if is_run => run_key(pipeline).trim_end_matches('/').to_owned(),
                     // Outputs of the pods of a shard, or their inputs from earlier pods.
                     Some(left) => {
                         let below = left.display().to_string();
@@ -185,7 +197,7 @@ impl Group {
             metadata: Some(PodMetadata { labels: pod_labels.into_iter().collect() }),
             inputs: (inputs != Arguments::default()).then_some(inputs),
             outputs: Some(Arguments {
-                parameters: Vec::new(),
+                parameters: self.tasks(plan).filter_map(list_of_shards).collect(),
                 artifacts: self.outputs(document, plan),
             }),
             active_deadline_seconds: Some(figures::STEP_DEADLINE_SECONDS),
@@ -245,6 +257,18 @@ impl Group {
     }
 }
 
+/// Returns the output parameter with the list of shards, for a task that writes the list.
+pub(super) fn list_of_shards(task: &Task) -> Option<Parameter> {
+    let StepCommand::Collect(args) = &task.command else { return None };
+    let path = args.numbers.as_ref()?.display().to_string();
+    Some(Parameter {
+        name: LIST.to_owned(),
+        value_from: Some(ValueFrom { path }),
+        global_name: Some(LIST.to_owned()),
+        ..Parameter::default()
+    })
+}
+
 /// Returns a key that ends with `/` for a folder: without it Argo treats the folder as a file.
 fn as_folder(key: &str, path: &Path) -> String {
     let slash = if path.extension().is_none() { "/" } else { "" };
@@ -252,7 +276,7 @@ fn as_folder(key: &str, path: &Path) -> String {
 }
 
 /// Returns the key of the folder of a run.
-fn run_key(pipeline: &str) -> String {
+pub(super) fn run_key(pipeline: &str) -> String {
     format!("runs/{pipeline}/{{{{workflow.uid}}}}/")
 }
 

@@ -2,22 +2,27 @@
 //! it each minute.
 
 use contract::steps::StepCommand;
-use contract::{Span, Stage, StepError};
+use contract::{Shard, Span, Stage, StepError};
 use document::Document;
 
 use super::cluster::Object;
 use super::figures;
+use super::group::{Group, MAIN, argo_name, list_of_shards, output_artifacts};
 use super::outside::Outside;
+use super::pod::Volume;
 use super::step::{self, Surroundings};
 use super::training::{
     API_VERSION, SCHEDULED_TIME, cron_metadata, declared, handed_on, inputs, mutex, parameter,
     passed_on,
 };
 use super::workflow::{
-    Arguments, ContainerSet, CronWorkflow, CronWorkflowSpec, Dag, DagTask, PodGc, PodMetadata,
-    Sequence, Template, TtlStrategy, WorkflowSpec,
+    Arguments, Artifact, ContainerSet, CronWorkflow, CronWorkflowSpec, Dag, DagTask, Parameter,
+    PodGc, PodMetadata, Template, TtlStrategy, WorkflowSpec,
 };
-use super::{COMPONENT, ITEM, SHARD, access, any_shard, label, labels, names, over_shards};
+use super::{
+    COLLECTED, COLLECTED_BEFORE, COMPONENT, ITEM, ITEM_COUNT, SHARD, SHARD_COUNT, TICK, access,
+    any_shard, label, labels, lists_shards, names, over_shards,
+};
 use crate::plan::{Plan, Task};
 
 /// Less than the minute between two ticks, so that a late tick never starts beside the next one.
@@ -28,6 +33,9 @@ const ENDING: &str = "ending";
 /// The template of a tick, and the template of the ticks of all shards.
 const SCORE: &str = "score";
 const SHARDS: &str = "shards";
+
+/// Pods that run at the same time if the number of shards is not known.
+const PARALLELISM: u32 = 32;
 
 /// Parts of a tick's time that each step may take in a pod, and each step of the pods that follow a
 /// failure. After a step exceeds its deadline, no other step of its pod runs. Argo adds about 15 s
@@ -59,27 +67,22 @@ pub(super) fn cron(document: &Document) -> Result<CronWorkflow, StepError> {
 }
 
 fn workflow(document: &Document) -> Result<WorkflowSpec, StepError> {
-    let mut plan = crate::score::plan_of_pod(&inputs(document), any_shard(document))?;
+    let (inputs, shard) = (inputs(document), any_shard(document));
+    let listed = shard.filter(|_| lists_shards(document));
+    let mut plan = match listed {
+        Some(shard) => crate::score::plan_of_shard(&inputs, shard)?,
+        None => crate::score::plan_of_pod(&inputs, shard)?,
+    };
     adapt(document, &mut plan);
     let names = names(document);
-    let stages: Vec<Stage> = plan.tasks.iter().map(|task| task.command.stage()).collect();
-    let volumes = step::volumes(document, "1Gi", &stages);
-    let set =
-        ContainerSet { volume_mounts: vec![step::work_mount()], containers: set(document, &plan)? };
-    let mut pod_labels = vec![label(COMPONENT, "score")];
-    pod_labels.extend(stages.iter().filter_map(|stage| Some(Outside::of(*stage)?.label())));
-    let score = Template {
-        name: SCORE.to_owned(),
-        metadata: Some(PodMetadata { labels: pod_labels.into_iter().collect() }),
-        inputs: Some(Arguments { parameters: declared(&given(&plan)), artifacts: Vec::new() }),
-        active_deadline_seconds: Some(figures::SCORING_DEADLINE_SECONDS),
-        pod_spec_patch: step::volumes_patch(&volumes, &set)?,
-        container_set: Some(set),
-        ..Template::default()
-    };
-    let shards = over_shards(document);
-    let mut templates = vec![score];
-    templates.extend(shards.clone().map(of_shards));
+    let volumes = step::volumes(document, "1Gi", &[&[Stage::Collect], &*stages(&plan)].concat());
+    let mut templates = vec![score(document, &plan, &volumes)?];
+    let shards = over_shards(document, COLLECTED)?;
+    if let Some(shards) = &shards {
+        let collect = listed.map(|shard| collecting(document, shard)).transpose()?;
+        templates.push(of_shards(shards, collect.as_ref()));
+        templates.extend(collect);
+    }
     templates.extend(ending(document, &plan)?);
     let mut spec = WorkflowSpec {
         entrypoint: Some(if shards.is_some() { SHARDS } else { SCORE }.to_owned()),
@@ -90,7 +93,7 @@ fn workflow(document: &Document) -> Result<WorkflowSpec, StepError> {
         }),
         active_deadline_seconds: Some(figures::SCORING_DEADLINE_SECONDS),
         // The pods of the shards run in parallel; after a failure two pods run in parallel.
-        parallelism: Some(2 * document.shards.number()),
+        parallelism: Some(listed.map_or(2 * document.shards.number(), |_| PARALLELISM)),
         synchronization: Some(mutex(&names.score)),
         pod_gc: Some(PodGc { strategy: "OnPodSuccess".to_owned() }),
         ttl_strategy: Some(TtlStrategy {
@@ -109,31 +112,104 @@ fn workflow(document: &Document) -> Result<WorkflowSpec, StepError> {
     Ok(spec)
 }
 
-/// Returns the parameters of the templates of a plan.
-fn given(plan: &Plan) -> Vec<&'static str> {
-    ["now"].into_iter().chain(plan.shard().map(|_| SHARD)).collect()
+fn stages(plan: &Plan) -> Vec<Stage> {
+    plan.tasks.iter().map(|task| task.command.stage()).collect()
 }
 
-/// Makes the entrypoint of a pipeline with shards: one pod for each. A failed shard does not
-/// prevent the others from scoring.
-fn of_shards(shards: Sequence) -> Template {
-    let arguments = Arguments {
-        parameters: vec![passed_on("now"), handed_on(SHARD, ITEM)],
-        artifacts: Vec::new(),
+/// Returns the labels of a pod with these stages.
+fn pod_labels(component: &str, stages: &[Stage]) -> PodMetadata {
+    let allowed = stages.iter().filter_map(|stage| Some(Outside::of(*stage)?.label()));
+    PodMetadata { labels: allowed.chain([label(COMPONENT, component)]).collect() }
+}
+
+/// Makes the template of a tick of a shard, or of the whole pipeline: one pod.
+fn score(document: &Document, plan: &Plan, volumes: &[Volume]) -> Result<Template, StepError> {
+    let group = Group::whole(plan);
+    let mut artifacts: Vec<Artifact> = group
+        .inputs(&document.name, plan, std::slice::from_ref(&group))?
+        .into_iter()
+        .map(|(_, declared)| declared)
+        .collect();
+    of_tick(&mut artifacts);
+    let mut containers = set(document, plan)?;
+    if let Some(last) = containers.last_mut().filter(|_| !artifacts.is_empty()) {
+        // Argo gives artifacts of a set only to the container of this name; it sorts after the
+        // numbered ones.
+        MAIN.clone_into(&mut last.name);
+    }
+    let set = ContainerSet { volume_mounts: vec![step::work_mount()], containers };
+    let shard = plan.shard().map(|_| [SHARD, SHARD_COUNT]);
+    let names: Vec<&str> = ["now"].into_iter().chain(shard.into_iter().flatten()).collect();
+    Ok(Template {
+        name: SCORE.to_owned(),
+        metadata: Some(pod_labels(SCORE, &stages(plan))),
+        inputs: Some(Arguments { parameters: declared(&names), artifacts }),
+        active_deadline_seconds: Some(figures::SCORING_DEADLINE_SECONDS),
+        pod_spec_patch: step::volumes_patch(volumes, &set)?,
+        container_set: Some(set),
+        ..Template::default()
+    })
+}
+
+/// Makes the template that collects the samples of all shards once, and lists the shards, where the
+/// document leaves their number open.
+fn collecting(document: &Document, shard: Shard) -> Result<Template, StepError> {
+    let mut plan = crate::score::plan_of_samples(&inputs(document), shard)?;
+    adapt(document, &mut plan);
+    let [task] = plan.tasks.as_slice() else {
+        return Err(StepError::bug("the samples of a tick are not collected by one task"));
     };
+    let mut artifacts = output_artifacts(document, task, "");
+    of_tick(&mut artifacts);
+    let list = list_of_shards(task).into_iter().collect();
+    Ok(Template {
+        name: argo_name(task),
+        metadata: Some(pod_labels(task.command.stage().name(), &stages(&plan))),
+        inputs: Some(Arguments { parameters: declared(&["now"]), artifacts: Vec::new() }),
+        outputs: Some(Arguments { parameters: list, artifacts }),
+        container: Some(step::container(task, &surroundings(document, task, false))?),
+        active_deadline_seconds: Some(figures::SCORING_DEADLINE_SECONDS),
+        ..Template::default()
+    })
+}
+
+/// Replaces the run in the keys of artifacts: every tick writes the same keys, so that the samples
+/// of each minute do not stay in the store.
+fn of_tick(artifacts: &mut [Artifact]) {
+    for s3 in artifacts.iter_mut().filter_map(|artifact| artifact.s3.as_mut()) {
+        s3.key = s3.key.replace("{{workflow.uid}}", TICK);
+    }
+}
+
+/// Makes the entrypoint of a pipeline with shards: one pod for each, after the pod that collects
+/// for all if there is one. A failed shard does not prevent the others from scoring.
+fn of_shards(shards: &str, collect: Option<&Template>) -> Template {
+    let with = |parameters| Some(Arguments { parameters, artifacts: Vec::new() });
+    let first = collect.map(|collect| DagTask {
+        name: collect.name.clone(),
+        template: collect.name.clone(),
+        arguments: with(vec![passed_on("now")]),
+        ..DagTask::default()
+    });
     let each = DagTask {
         name: SCORE.to_owned(),
         template: SCORE.to_owned(),
-        arguments: Some(arguments),
-        with_sequence: Some(shards),
+        arguments: with([vec![passed_on("now")], of_item()].concat()),
+        with_param: Some(shards.to_owned()),
+        dependencies: first.iter().map(|task| task.name.clone()).collect(),
         ..DagTask::default()
     };
     Template {
         name: SHARDS.to_owned(),
-        inputs: Some(Arguments { parameters: declared(&["now"]), artifacts: Vec::new() }),
-        dag: Some(Dag { fail_fast: Some(false), tasks: vec![each] }),
+        inputs: with(declared(&["now"])),
+        dag: Some(Dag { fail_fast: Some(false), tasks: first.into_iter().chain([each]).collect() }),
         ..Template::default()
     }
+}
+
+/// Returns the parameters of a shard in a loop over the shards.
+fn of_item() -> Vec<Parameter> {
+    vec![handed_on(SHARD, ITEM), handed_on(SHARD_COUNT, ITEM_COUNT)]
 }
 
 /// Sets the message of `score` for a pipeline without model, and removes the failed tasks of
@@ -201,12 +277,15 @@ fn ending(document: &Document, plan: &Plan) -> Result<Vec<Template>, StepError> 
         Some(task)
     });
     let last: Vec<Task> = last.collect();
+    let shards = over_shards(document, COLLECTED_BEFORE)?;
     let tell = |task: &Task| DagTask {
         name: task.name.clone(),
         template: task.name.clone(),
         when: Some("{{workflow.status}} != Succeeded".to_owned()),
-        arguments: plan.shard().map(|_| parameter(SHARD, ITEM)),
-        with_sequence: over_shards(document),
+        arguments: shards
+            .is_some()
+            .then(|| Arguments { parameters: of_item(), artifacts: Vec::new() }),
+        with_param: shards.clone(),
         ..DagTask::default()
     };
     let mut templates = vec![Template {
@@ -216,13 +295,12 @@ fn ending(document: &Document, plan: &Plan) -> Result<Vec<Template>, StepError> 
     }];
     for task in &last {
         let stage = task.command.stage();
-        let mut pod_labels = vec![label(COMPONENT, stage.name())];
-        pod_labels.extend(Outside::of(stage).map(|outside| outside.label()));
         let mut given = parameter("now", SCHEDULED_TIME);
-        given.parameters.extend(plan.shard().into_iter().flat_map(|_| declared(&[SHARD])));
+        let shard = plan.shard().map(|_| declared(&[SHARD, SHARD_COUNT]));
+        given.parameters.extend(shard.into_iter().flatten());
         templates.push(Template {
             name: task.name.clone(),
-            metadata: Some(PodMetadata { labels: pod_labels.into_iter().collect() }),
+            metadata: Some(pod_labels(stage.name(), &[stage])),
             inputs: Some(given),
             container: Some(step::container(task, &surroundings(document, task, false))?),
             active_deadline_seconds: Some(figures::SCORING_DEADLINE_SECONDS),

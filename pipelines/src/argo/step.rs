@@ -79,10 +79,10 @@ pub(super) fn container(
     })
 }
 
-/// Returns whether a step with these flags opens the store: for its own data, or to read recorded
-/// samples or feature groups.
+/// Returns whether a step with these flags opens the store: for its own data, to read recorded
+/// samples or feature groups, or to look up the live version.
 pub(super) fn opens_store(parameters: &std::collections::BTreeMap<String, String>) -> bool {
-    ["store", "recorded"].iter().any(|flag| parameters.contains_key(*flag))
+    ["store", "recorded", "live"].iter().any(|flag| parameters.contains_key(*flag))
 }
 
 /// Returns a stage's image; registry and tag are parameters of the workflow.
@@ -106,6 +106,7 @@ pub(super) fn parameter(name: &str, value: &str, description: &str) -> Parameter
         name: name.to_owned(),
         value: Some(value.to_owned()),
         description: Some(description.to_owned()),
+        ..Parameter::default()
     }
 }
 
@@ -137,10 +138,7 @@ fn arguments(task: &Task, surroundings: &Surroundings<'_>) -> Result<Vec<String>
         let is_input = inputs.iter().any(|port| port.name == flag);
         line.push(match flag.as_str() {
             "now" | "seed" | "range" | "models" => format!("{{{{inputs.parameters.{flag}}}}}"),
-            "shard" => match task.command.shard() {
-                Some(shard) => format!("{}/{}", super::SHARD_REFERENCE, shard.count()),
-                None => word,
-            },
+            "shard" => format!("{}/{}", super::SHARD_REFERENCE, super::SHARD_COUNT_REFERENCE),
             "source" => match word.split_once('=') {
                 Some((name, path)) => {
                     format!("{name}={}", input_path(path, surroundings.shares_work)?)

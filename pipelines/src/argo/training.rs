@@ -8,15 +8,16 @@ use document::Document;
 
 use super::cluster::{Metadata, Object};
 use super::figures;
-use super::group::{Group, PASSED, argo_name, groups, output_artifacts};
+use super::group::{self, Group, PASSED, argo_name, groups, output_artifacts};
 use super::step::{self, INPUTS, Surroundings, WORK};
 use super::workflow::{
     Archive, Arguments, Artifact, ArtifactGc, CronWorkflow, CronWorkflowSpec, Dag, DagTask, Mutex,
-    Parameter, PodGc, PodMetadata, S3Key, Sequence, StopStrategy, Synchronization, Template,
-    TtlStrategy, WorkflowSpec, WorkflowTemplate, WorkflowTemplateRef,
+    Parameter, PodGc, PodMetadata, S3Key, StopStrategy, Synchronization, Template, TtlStrategy,
+    WorkflowSpec, WorkflowTemplate, WorkflowTemplateRef,
 };
 use super::{
-    COMPONENT, ITEM, SHARD, access, any_shard, ending, label, labels, metadata, names, over_shards,
+    COLLECTED, COMPONENT, ITEM, SHARD, access, any_shard, ending, label, labels, lists_shards,
+    metadata, names, over_shards,
 };
 use crate::plan::Plan;
 use crate::train::{self, Inputs};
@@ -51,7 +52,8 @@ pub(super) fn inputs(document: &Document) -> Inputs<'_> {
 /// Makes the template, from which users start trainings and which the `CronWorkflows` reference.
 pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepError> {
     let inputs = inputs(document);
-    let whole = train::plan(&inputs)?;
+    let lists_shards = lists_shards(document);
+    let whole = if lists_shards { train::plan_of_ends(&inputs) } else { train::plan(&inputs) }?;
     // The pods of a shard run the same tasks as those of a whole pipeline, up to the bundle.
     let mut plan = match any_shard(document) {
         Some(shard) => train::plan_of_shard(&inputs, shard)?,
@@ -60,7 +62,7 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
     let models = document.trained().join(",");
     take_parameters(&mut plan, document, &models);
     let groups = groups(&plan);
-    let mut templates = match over_shards(document) {
+    let mut templates = match over_shards(document, COLLECTED)? {
         Some(shards) => of_shards(document, shards, (&models, &taken(&plan, &groups)?))?,
         None => Vec::new(),
     };
@@ -193,7 +195,7 @@ pub(super) fn parameter(name: &str, value: &str) -> Arguments {
 
 /// Returns a parameter with its value.
 pub(super) fn handed_on(name: &str, value: &str) -> Parameter {
-    Parameter { name: name.to_owned(), value: Some(value.to_owned()), description: None }
+    Parameter { name: name.to_owned(), value: Some(value.to_owned()), ..Parameter::default() }
 }
 
 /// Returns a parameter with the value of the template's own input of that name.
@@ -216,7 +218,7 @@ pub(super) fn is_wanted(model: &str) -> String {
 /// templates of the first and the last task.
 fn of_shards(
     document: &Document,
-    shards: Sequence,
+    shards: String,
     (models, passed): (&str, &[&str]),
 ) -> Result<Vec<Template>, StepError> {
     let mut samples = train::plan_of_samples(&inputs(document))?;
@@ -231,7 +233,7 @@ fn of_shards(
             parameters: passed.iter().map(|name| passed_on(name)).chain([item]).collect(),
             artifacts: Vec::new(),
         }),
-        with_sequence: Some(shards),
+        with_param: Some(shards),
         dependencies: collect.iter().map(|task| task.name.clone()).collect(),
         ..DagTask::default()
     };
@@ -304,11 +306,11 @@ fn report(document: &Document) -> Result<Template, StepError> {
         threads: figures::threads(stage),
     };
     let run = Artifact {
-        name: "run".to_owned(),
-        path: Some(step::input_path(&format!("{WORK}/run"), false)?),
+        name: train::RUN.to_owned(),
+        path: Some(step::input_path(&format!("{WORK}/{}", train::RUN), false)?),
         // A run that failed at its first task may have no outputs.
         optional: Some(true),
-        s3: Some(S3Key { key: format!("runs/{}/{{{{workflow.uid}}}}/", document.name) }),
+        s3: Some(S3Key { key: group::run_key(&document.name) }),
         archive: Some(Archive::default()),
         ..Artifact::default()
     };

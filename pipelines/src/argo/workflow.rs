@@ -112,6 +112,21 @@ pub struct Parameter {
     /// Description for users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// In a template's outputs: the file with the text.
+    #[serde(default, rename = "valueFrom", skip_serializing_if = "Option::is_none")]
+    pub value_from: Option<ValueFrom>,
+    /// In a template's outputs: its name among the outputs of the workflow, which the exit handler
+    /// reads.
+    #[serde(default, rename = "globalName", skip_serializing_if = "Option::is_none")]
+    pub global_name: Option<String>,
+}
+
+/// A file that a template writes; its text becomes an output parameter.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValueFrom {
+    /// Its path in the pod.
+    pub path: String,
 }
 
 /// A file or folder by name.
@@ -304,17 +319,10 @@ pub struct DagTask {
     /// Arguments of the template.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Arguments>,
-    /// Runs it once for each number, in parallel; the number is `{{item}}`.
-    #[serde(rename = "withSequence", skip_serializing_if = "Option::is_none")]
-    pub with_sequence: Option<Sequence>,
-}
-
-/// The numbers from 0 to below a count.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Sequence {
-    /// The count, which Argo takes as text.
-    pub count: String,
+    /// Runs it once for each item of a JSON list, in parallel; `{{item.NAME}}` is a field of the
+    /// item. The list is written here, or is a reference to an output.
+    #[serde(rename = "withParam", skip_serializing_if = "Option::is_none")]
+    pub with_param: Option<String>,
 }
 
 /// When a pod is retried.

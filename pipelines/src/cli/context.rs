@@ -1,13 +1,11 @@
 //! Common code of commands: the document with its changes, and the store.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use contract::{StepError, Timestamp};
+use contract::{ShardCount, StepError, Timestamp};
 use document::document::Present;
-use document::shards::Count;
 use document::{Changes, Document};
-use store::Registry;
 
 use super::{Global, say};
 use crate::find;
@@ -53,10 +51,10 @@ impl Context {
         let mut document =
             document::read_with(&found.path, &Changes { overlays, sets })?.with_base(&base);
         let store = StorePlace::new(&global.store)?;
-        let has_open_shards = document.shards.count == Count::Auto;
+        let has_open_shards = document.shards.count == ShardCount::Auto;
         if has_open_shards {
             let live = live_shards(&store, &document)?;
-            document.shards.count = Count::Number(live.unwrap_or(1));
+            document.shards.count = ShardCount::Number(live.unwrap_or(1));
         }
         Ok(Self { document, base, store, has_open_shards })
     }
@@ -69,6 +67,7 @@ impl Context {
         let entities = collect::check::entities(collect::check::Checked {
             document: &document::sections::Collect::from(self.document.clone()),
             folder: &self.base,
+            data: &BTreeMap::new(),
             store: &self.store.url,
             work: &self.store.root.join("work"),
             now,
@@ -84,7 +83,7 @@ impl Context {
         if self.has_open_shards {
             let (entities, shards) = self.fitting_shards(now)?;
             say(&format!("shards: {shards}, for {entities} entities"));
-            self.document.shards.count = Count::Number(shards);
+            self.document.shards.count = ShardCount::Number(shards);
         }
         Ok(())
     }
@@ -119,14 +118,9 @@ impl Context {
     }
 }
 
-/// Returns how many shards the live version has, 1 for a version without shards; `None` if there is
-/// no live version.
+/// Returns how many shards the live version has; `None` if there is no live version.
 fn live_shards(store: &StorePlace, document: &Document) -> Result<Option<u32>, StepError> {
-    let store = store.open()?;
-    let registry = Registry::new(store.as_ref(), &document.name);
-    let Some(live) = registry.alias(&document.deployment.alias)? else { return Ok(None) };
-    let parts = registry.manifest(&live.version)?.parts.len();
-    Ok(Some(u32::try_from(parts.max(1)).unwrap_or(u32::MAX)))
+    collect::shards::live(store.open()?.as_ref(), &document.name, &document.deployment.alias)
 }
 
 /// Folder of runs and the cache if the store itself is not a local folder.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use contract::{StepError, artifact};
-use document::shards::Count;
 use document::{Changes, Document};
 use fs_err as fs;
 use serde_json::json;
@@ -31,9 +30,23 @@ pub(crate) struct ManifestsArgs {
     /// Also write the endpoint of each live model, as this kind of object
     #[arg(long, value_enum, value_name = "KIND")]
     serve: Option<Serving>,
+    /// Namespace of the installation: the names of objects that are in no namespace contain it, so
+    /// that two installations can be in one cluster
+    #[arg(long, value_name = "NAME", default_value = argo::NAMESPACE, value_parser = namespace)]
+    namespace: String,
     /// Write nothing; exit with code 3 if a file differs from what would be written
     #[arg(long)]
     check: bool,
+}
+
+fn namespace(text: &str) -> Result<String, String> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let is_name = (1..=63).contains(&text.len())
+        && text.chars().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-');
+    let known = is_name.then(|| text.to_owned());
+    known.ok_or_else(|| "expected lower-case letters, digits and `-`, at most 63".to_owned())
 }
 
 pub(crate) fn execute(global: &Global, args: &ManifestsArgs) -> Result<(), StepError> {
@@ -51,7 +64,9 @@ pub(crate) fn execute(global: &Global, args: &ManifestsArgs) -> Result<(), StepE
         documents.push(document);
     }
     let base = args.folder.join("base");
-    let manifests = argo::generate_all(&documents, args.rules, args.serve)?;
+    let options =
+        argo::Options { rules: args.rules, serving: args.serve, namespace: &args.namespace };
+    let manifests = argo::generate_with(&documents, options)?;
     let drift = drift(&base, &manifests)?;
     if args.check {
         let Some((first, why)) = drift.iter().next() else {
@@ -97,16 +112,6 @@ fn read(global: &Global, folder: &Path, pipeline: &str) -> Result<Document, Step
     let overlay = folder.join("documents").join(found.path.file_name().unwrap_or_default());
     let overlays = if overlay.is_file() { vec![overlay.as_path()] } else { Vec::new() };
     let mut document = document::read_with(&found.path, &Changes { overlays, sets: Vec::new() })?;
-    if document.shards.count == Count::Auto {
-        let name = &document.name;
-        return Err(StepError::usage(format!(
-            "`shards.count: auto` of `{name}`: manifests hold the number of shards, and no source is asked when they are written"
-        ))
-        .hint(format!(
-            "`lynceus source check {name}` says how many fit; write `shards: {{count: N}}` into `{}`",
-            overlay.display()
-        )));
-    }
     // The times of a sample do not apply to a cluster.
     document.sample = None;
     Ok(document)

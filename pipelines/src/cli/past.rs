@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use contract::step::Common;
 use contract::steps::{CollectArgs, FeatureArgs, LabelArgs};
-use contract::{Outcome, Shard, Span, StepError, Timestamp};
+use contract::{Outcome, Shard, ShardCount, Span, StepError, Timestamp};
 use document::below;
 use document::features::lookback;
 
@@ -104,7 +104,9 @@ fn collect(
         source: inputs.sources(),
         record: None,
         shard: None,
-        shards,
+        shards: shards.map(ShardCount::Number),
+        live: None,
+        numbers: None,
         common: Common::default(),
     };
     collect::run(&collect, &mut Outcome::start("collect"))?;

@@ -37,6 +37,7 @@ pub(crate) fn execute(global: &Global, command: &SourceCommand) -> Result<(), St
     let findings = check(Checked {
         document: &document,
         folder: &context.base,
+        data: &std::collections::BTreeMap::new(),
         store: &context.store.url,
         work: &work,
         now,

@@ -43,6 +43,11 @@ impl FailedTick {
         Ok(state::read(store, pipeline, STATE)?.map(|stored| stored.value))
     }
 
+    /// Returns the first cause in Argo's list of failures; `None` if the list is empty.
+    pub(crate) fn of_list(text: &str) -> Option<Self> {
+        (!nodes(text).is_empty()).then(|| Self::of(Timestamp::from_ms(0), text))
+    }
+
     /// Makes the record of a failed tick from its reason, or from Argo's list of failures.
     pub(crate) fn of(at: Timestamp, text: &str) -> Self {
         // Argo encodes the list as a JSON string.

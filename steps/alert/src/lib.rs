@@ -212,7 +212,7 @@ fn training(
     document: &Sections,
     state: &mut AlertState,
 ) -> Result<Vec<Message>, StepError> {
-    let training = training::read(&args.ended)?;
+    let training = training::read(&args.ended, args.failed.as_deref())?;
     if !document.alerts.training.contains(&training.result) {
         return Ok(Vec::new());
     }

@@ -6,11 +6,14 @@ use std::path::PathBuf;
 use contract::deployment::{Deployment, Figures};
 pub use contract::message::{Figure, Training, TrainingResult};
 use contract::outcome::{Outcome, Status};
-use contract::{StepError, read_json};
+use contract::{ErrorKind, StepError, read_json};
+
+use crate::failure::FailedTick;
 
 /// Reads the outcomes of a training's tasks, in their order; an absent outcome belongs to a task
-/// that never ran.
-pub fn read(outcomes: &[PathBuf]) -> Result<Training, StepError> {
+/// that never ran. If no outcome shows a failure, the first cause in `failures` is the reason: Argo's
+/// list of failures, which also has tasks without an outcome here.
+pub fn read(outcomes: &[PathBuf], failures: Option<&str>) -> Result<Training, StepError> {
     let mut deployment = None;
     let (mut early, mut rows) = (None, None);
     // Argo creates an empty folder if an optional artifact is absent.
@@ -34,6 +37,12 @@ pub fn read(outcomes: &[PathBuf]) -> Result<Training, StepError> {
         training.result = if refused { TrainingResult::Refused } else { TrainingResult::Failed };
         training.task = Some(outcome.step);
         training.why = outcome.error.map_or_else(|| training.why.clone(), |error| error.message);
+    } else if let Some(tick) = failures.and_then(FailedTick::of_list) {
+        let is_refused =
+            tick.why.contains(&format!("(exit code {})", ErrorKind::Refused.exit_code()));
+        training.result = if is_refused { TrainingResult::Refused } else { TrainingResult::Failed };
+        training.task = Some(tick.step);
+        training.why = tick.why;
     }
     Ok(training)
 }
@@ -97,4 +106,29 @@ fn figures(version: &Figures, champion: &Figures) -> Vec<Figure> {
         name,
     };
     all.into_iter().map(figure).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failure_of_a_task_without_an_outcome_here_is_the_reason() {
+        let failures = r#"[
+          {"displayName": "1-feature", "message": "1-feature: Error (exit code 3): a gap"},
+          {"displayName": "main", "message": "main: Error (exit code 64): dependency"}
+        ]"#;
+        let training = read(&[], Some(failures)).unwrap();
+        assert_eq!(training.result, TrainingResult::Refused);
+        assert_eq!(training.task.as_deref(), Some("feature"));
+        assert!(training.why.ends_with("a gap"), "{}", training.why);
+        for none in [None, Some("[]"), Some("\"null\"")] {
+            let training = read(&[], none).unwrap();
+            assert_eq!(
+                (training.result, training.task),
+                (TrainingResult::Failed, None),
+                "{none:?}"
+            );
+        }
+    }
 }

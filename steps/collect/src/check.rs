@@ -1,7 +1,7 @@
 //! Asks the sources of a document whether they can be used, query by query.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use contract::{ErrorKind, Span, StepError, Timestamp};
 use document::sections::Collect as Sections;
@@ -24,6 +24,8 @@ pub struct Checked<'a> {
     pub document: &'a Sections,
     /// Its folder.
     pub folder: &'a Path,
+    /// Files and folders of sources that are elsewhere than the document says, by source.
+    pub data: &'a BTreeMap<String, PathBuf>,
     /// URL of the store with recorded samples.
     pub store: &'a str,
     /// Folder for temporary files.
@@ -219,7 +221,9 @@ impl Checked<'_> {
         due: Due,
     ) -> Result<Values, StepError> {
         let document = Sections { step, ..self.document.clone() };
-        let data = settings.data().map(|path| self.folder.join(path));
+        let data = settings
+            .data()
+            .map(|path| self.data.get(name).cloned().unwrap_or_else(|| self.folder.join(path)));
         let opening = Opening {
             document: &document,
             name,

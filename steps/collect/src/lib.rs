@@ -14,6 +14,7 @@ mod output;
 mod range;
 pub mod raw;
 pub mod recorded;
+pub mod shards;
 mod source;
 mod sources;
 pub mod tables;
@@ -25,7 +26,9 @@ use std::path::{Path, PathBuf};
 
 use contract::catalog::Pins;
 use contract::steps::CollectArgs;
-use contract::{Division, Outcome, Span, StepError, artifact, read_json, write_json};
+use contract::{
+    Division, Outcome, Shard, ShardCount, Span, StepError, artifact, read_json, write_json,
+};
 use document::sections::Collect as Sections;
 use document::sources::Source as Settings;
 use frames::samples::SampleRows;
@@ -46,13 +49,20 @@ use targets::{Divider, Target};
 /// that does not fit the document; unavailable (4) if all retries of a source failed.
 pub fn run(args: &CollectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let mut document = Sections::read(&args.document)?;
-    let has_shards = args.shard.is_some() || args.shards.is_some();
+    let folder = args.document.parent().unwrap_or(Path::new(""));
+    let count = shards::settle(&document, args, &data(&document, args, folder)?, outcome)?;
+    let args = &CollectArgs {
+        shard: args.shard.and_then(Shard::of_several),
+        shards: count.map(ShardCount::Number),
+        ..args.clone()
+    };
+    let has_shards = args.shard.is_some() || count.is_some_and(|count| count > 1);
     let division = document.shards.division().filter(|_| has_shards);
     if let Some(division) = &division {
         document::shards::label_rows(&mut document.sources, &division.label);
     }
     let folders = [Some(&args.samples), args.coverage.as_ref()];
-    match folders.map(|folder| folder.filter(|_| args.shards.is_some())) {
+    match folders.map(|folder| folder.filter(|_| count.is_some())) {
         [None, _] => write(&document, (args, division.as_ref()), outcome),
         [Some(samples), None] => artifact::write_folder(samples, |samples| {
             let args = CollectArgs { samples: samples.to_owned(), ..args.clone() };

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use contract::steps::CollectArgs;
-use contract::{Division, ErrorKind, Outcome, Shard, StepError};
+use contract::{Division, ErrorKind, Outcome, Shard, ShardCount, StepError};
 use document::sections::Collect as Sections;
 use frames::samples::SampleRows;
 
@@ -38,7 +38,8 @@ pub(crate) fn of(
     args: &CollectArgs,
     outcome: &mut Outcome,
 ) -> Result<Vec<Target>, StepError> {
-    let Some(count) = args.shards else {
+    // `auto` is settled before.
+    let Some(ShardCount::Number(count)) = args.shards else {
         let (samples, coverage) = (args.samples.clone(), args.coverage.clone());
         let due = due(document, args, args.shard)?;
         return Ok(vec![Target { shard: args.shard, due, samples, coverage }]);

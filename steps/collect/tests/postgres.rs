@@ -283,6 +283,7 @@ fn source_check_shows_time_of_first_row() -> Result<()> {
     let now: Timestamp = NOW.parse().map_err(anyhow::Error::msg)?;
     let checked = |now| {
         collect::check::check(collect::check::Checked {
+            data: &std::collections::BTreeMap::new(),
             document: &document,
             folder: &place.path(""),
             store: "store",

@@ -210,6 +210,7 @@ fn source_check_lists_data_of_each_source() -> Result<()> {
     );
     let document = document::parse("x.yaml", &text)?.into();
     let findings = check(Checked {
+        data: &std::collections::BTreeMap::new(),
         document: &document,
         folder: folder.path(),
         store: &format!("file://{}", folder.path().join("store").display()),

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 use contract::coverage::Coverage;
-use contract::{Shard, Timestamp, read_json};
+use contract::{Shard, ShardNumber, Timestamp, read_json};
 use fake::{Answer, Asked, Fake, matrix};
 use frames::Samples;
 use store::Watermark;
@@ -181,5 +181,30 @@ fn shard_that_is_behind_is_read_apart_and_keeps_no_other_waiting() -> Result<()>
     assert_eq!([rows(0)?, rows(1)?, rows(2)?], [1, 1, 1]);
     let warnings = place.outcome()?["warnings"].to_string();
     assert!(warnings.contains("shard 1/3"), "{warnings}");
+    Ok(())
+}
+
+#[test]
+fn open_number_of_a_training_is_that_of_the_entities_and_is_listed() -> Result<()> {
+    let fake = Fake::start(nodes)?;
+    let place = place(&fake, "shards: {count: auto}")?;
+    let numbers = place.path("shards.json").display().to_string();
+    collect(&place, &fake, &["--shards", "auto", "--numbers", &numbers])?;
+    let list: Vec<ShardNumber> = read_json(place.path("shards.json").as_path())?;
+    assert_eq!(list, [ShardNumber { index: 0, count: 1 }]);
+    let samples = Samples::read(&place.path("samples.parquet").join("shard-0.parquet"))?;
+    assert_eq!(entities(&samples).len(), 12, "the only shard has all entities");
+    Ok(())
+}
+
+#[test]
+fn list_of_shards_is_written_before_a_source_fails() -> Result<()> {
+    let fake = Fake::start(|_| (400, "", b"bad data".to_vec()))?;
+    let place = place(&fake, "shards: {count: 3}")?;
+    let numbers = place.path("shards.json").display().to_string();
+    let output = place.collect(NOW, &["--shards", "3", "--numbers", &numbers])?;
+    assert!(!output.status.success());
+    let list: Vec<ShardNumber> = read_json(place.path("shards.json").as_path())?;
+    assert_eq!(list.len(), 3);
     Ok(())
 }

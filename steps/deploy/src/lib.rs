@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 
 use contract::deployment::{Deployment, Figures};
 use contract::rules::Threshold;
-use contract::steps::DeployArgs;
-use contract::{ErrorKind, Outcome, Shard, StepError, Timestamp, write_json};
+use contract::steps::{CollectArgs, DeployArgs};
+use contract::{
+    ErrorKind, Outcome, Shard, ShardNumber, StepError, Timestamp, read_json, write_json,
+};
 use document::classify::Task;
 use document::document::OnWorse;
 use document::sections::Deploy as Sections;
@@ -40,6 +42,10 @@ struct Case {
 /// written); lost race when the alias was changed meanwhile.
 pub fn run(args: &DeployArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = Sections::read(&args.document)?;
+    let args = &match &args.run {
+        Some(folder) => of_run(folder, args)?,
+        None => args.clone(),
+    };
     let store = store::open(&args.store)?;
     let division = document.shards.division();
     let registry = Registry::new(store.as_ref(), &document.name).divided_by(division.as_ref());
@@ -78,6 +84,31 @@ pub fn run(args: &DeployArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     };
     write_json(&args.deployment, &deployment)?;
     conclude(&document, &deployment, outcome)
+}
+
+/// Returns the flags with the bundle and the data set of every shard of a run, which its list of
+/// shards names.
+fn of_run(folder: &Path, args: &DeployArgs) -> Result<DeployArgs, StepError> {
+    let shards: Vec<ShardNumber> = read_json(&folder.join(CollectArgs::NUMBERS))?;
+    let mut folders = Vec::new();
+    for (place, shard) in shards.iter().enumerate() {
+        let is_next = usize::try_from(shard.index) == Ok(place);
+        let is_whole = usize::try_from(shard.count) == Ok(shards.len());
+        let known = Shard::new(shard.index, shard.count).filter(|_| is_next && is_whole);
+        let shard = known.ok_or_else(|| {
+            let file = folder.join(CollectArgs::NUMBERS);
+            StepError::refused(format!("`{}` is not a list of all shards", file.display()))
+                .hint("it is written by `collect --numbers`: run the training again")
+        })?;
+        folders.push(folder.join(shard.part()));
+    }
+    let below = |path: &str| folders.iter().map(|folder| folder.join(path)).collect();
+    Ok(DeployArgs {
+        bundle: below("select/bundle"),
+        dataset: below("validate/dataset"),
+        run: None,
+        ..args.clone()
+    })
 }
 
 fn is_ours(record: &AliasRecord, now: Timestamp) -> bool {

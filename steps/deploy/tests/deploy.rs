@@ -3,9 +3,11 @@
 
 mod support;
 
+use std::path::Path;
+
 use contract::deployment::Deployment;
-use contract::steps::DeployArgs;
-use contract::{ErrorKind, Outcome, StepError, read_json};
+use contract::steps::{CollectArgs, DeployArgs};
+use contract::{ErrorKind, Outcome, ShardNumber, StepError, read_json, write_json};
 use fs_err as fs;
 use store::{AliasRecord, Change, Registry};
 use support::{Pipeline, minute};
@@ -303,4 +305,47 @@ fn shards_without_a_data_set_each_are_refused() {
     assert_eq!(error.kind, ErrorKind::Usage);
     assert!(error.message.contains("`--bundle` is given 2 times"), "{error}");
     assert!(versions(&pipeline).is_empty());
+}
+
+#[test]
+fn bundles_of_a_run_are_those_that_its_list_of_shards_names() {
+    let pipeline = Pipeline::new(true, KEEP).unwrap();
+    pipeline.bundle("sharp", 1.0).unwrap();
+    let run = pipeline.folder().join("run");
+    let args = DeployArgs {
+        bundle: Vec::new(),
+        dataset: Vec::new(),
+        run: Some(run.clone()),
+        ..pipeline.args("sharp", 300)
+    };
+    for shard in ["shard-0", "shard-1"] {
+        for (from, to) in [("sharp", "select/bundle"), ("dataset", "validate/dataset")] {
+            copy(&pipeline.folder().join(from), &run.join(shard).join(to)).unwrap();
+        }
+    }
+    let list = run.join(CollectArgs::NUMBERS);
+    for wrong in [
+        &[ShardNumber { index: 1, count: 2 }][..],
+        &[ShardNumber { index: 1, count: 2 }, ShardNumber { index: 0, count: 2 }],
+    ] {
+        write_json(&list, &wrong).unwrap();
+        let error = deploy::run(&args, &mut Outcome::start("deploy")).unwrap_err();
+        assert!(error.message.contains("is not a list of all shards"), "{error}");
+    }
+    write_json(&list, &ShardNumber::all(2)).unwrap();
+    deploy::run(&args, &mut Outcome::start("deploy")).unwrap();
+    let of_run = written(&pipeline);
+    let other = Pipeline::new(true, KEEP).unwrap();
+    other.bundle("sharp", 1.0).unwrap();
+    assert_eq!(of_run.version, deployed_shards(&other, ["sharp", "sharp"], 300).version);
+}
+
+/// Copies the files of a folder.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    for file in contract::artifact::files_below(from)? {
+        let target = to.join(&file);
+        fs::create_dir_all(target.parent().unwrap_or(to))?;
+        fs::copy(from.join(&file), target)?;
+    }
+    Ok(())
 }

@@ -34,8 +34,9 @@ pub struct AlertArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "scored")]
     pub ended: Vec<PathBuf>,
     /// Send an alert that this tick failed, and record it in the store for `lynceus status`; the
-    /// reason is text, or Argo's JSON list of failures, of which the first cause is used
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["scored", "ended"])]
+    /// reason is text, or Argo's JSON list of failures, of which the first cause is used. With
+    /// `--ended`, the reason of a training whose outcomes show none
+    #[arg(long, value_name = "TEXT", conflicts_with = "scored")]
     pub failed: Option<String>,
     /// Write the messages sent to this JSON file
     #[arg(long, value_name = "FILE")]

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use super::option;
 use crate::step::{Common, Port, Stage, StepArgs};
-use crate::{Shard, Span, Timestamp};
+use crate::{Shard, ShardCount, Span, Timestamp};
 
 /// File or folder of a source of the document: `NAME=PATH`, or `PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,9 +97,20 @@ pub struct CollectArgs {
     #[arg(long, value_name = "K/N", conflicts_with = "shards")]
     pub shard: Option<Shard>,
     /// Collect for this number of shards at once: `--samples` and `--coverage` are folders then, with
-    /// one file per shard, such as shard-0.parquet and shard-0.json
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(Shard::MOST)))]
-    pub shards: Option<u32>,
+    /// one file per shard, such as shard-0.parquet and shard-0.json. `auto` means the number of the
+    /// live version; for a training, the number that the current entities need
+    #[arg(long, value_name = "N|auto")]
+    pub shards: Option<ShardCount>,
+    /// With `--shards auto` for a training: keep the number of shards of the live version in this
+    /// store while it fits
+    #[arg(long, value_name = "URL", conflicts_with = "store", requires = "shards")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<String>,
+    /// Write the shards to this JSON file, as a list such as [{"index":0,"count":2},
+    /// {"index":1,"count":2}]; it is written before the sources are read
+    #[arg(long, value_name = "FILE", requires = "shards")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<PathBuf>,
     /// The flags every step has
     #[command(flatten)]
     #[serde(flatten)]
@@ -107,6 +118,9 @@ pub struct CollectArgs {
 }
 
 impl CollectArgs {
+    /// Path of the list of shards in the folder of a run, where one task collects for all shards.
+    pub const NUMBERS: &str = "collect/shards.json";
+
     /// Returns the samples of a shard, where `--samples` is a folder.
     pub fn samples_of(samples: &Path, shard: Shard) -> PathBuf {
         samples.join(shard.part()).with_extension("parquet")
@@ -136,6 +150,7 @@ impl StepArgs for CollectArgs {
         let mut ports = vec![Port::new("samples", &self.samples)];
         ports.extend(option("coverage", self.coverage.as_ref()));
         ports.extend(option("record", self.record.as_ref()));
+        ports.extend(option("numbers", self.numbers.as_ref()));
         ports
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use super::option;
 use crate::Timestamp;
 use crate::step::{Common, Port, Stage, StepArgs};
 
@@ -15,12 +16,17 @@ pub struct DeployArgs {
     #[arg(long, value_name = "FILE")]
     pub document: PathBuf,
     /// Read the bundle from this folder; once for each shard, in their order
-    #[arg(long, value_name = "DIR", required = true)]
+    #[arg(long, value_name = "DIR", required_unless_present = "run")]
     pub bundle: Vec<PathBuf>,
     /// Read the data set on which challenger and champion are compared from this folder; once for
     /// each bundle, in the same order
-    #[arg(long, value_name = "DIR", required = true)]
+    #[arg(long, value_name = "DIR", required_unless_present = "run")]
     pub dataset: Vec<PathBuf>,
+    /// Read the bundle and the data set of every shard from this folder of a run, instead of
+    /// `--bundle` and `--dataset`; its `collect/shards.json` lists the shards
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["bundle", "dataset"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<PathBuf>,
     /// Register in this store
     #[arg(long, value_name = "URL")]
     pub store: String,
@@ -47,6 +53,7 @@ impl StepArgs for DeployArgs {
         let mut ports = vec![Port::new("document", &self.document)];
         ports.extend(self.bundle.iter().map(|path| Port::new("bundle", path)));
         ports.extend(self.dataset.iter().map(|path| Port::new("dataset", path)));
+        ports.extend(option("run", self.run.as_ref()));
         ports
     }
 

@@ -144,8 +144,9 @@ fn resolve(spec: &WorkflowSpec, template: &Template, text: &str, depth: u8) -> S
 
 fn example(name: &str) -> &'static str {
     match name {
-        // The number of the loop's current item.
-        "item" => "0",
+        // The shard of the loop's current item.
+        "item.index" => "0",
+        "item.count" => "2",
         // Argo writes it in Go's default time format, which no step can parse.
         "workflow.creationTimestamp" => "2026-01-01 00:00:00 +0000 UTC",
         _ => LATER,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use contract::ShardNumber;
+
 use super::{Report, template_named};
 use crate::argo::workflow::{Arguments, Artifact, ContainerSet, DagTask, Template, WorkflowSpec};
 
@@ -107,6 +109,7 @@ fn task(spec: &WorkflowSpec, tasks: &[DagTask], task: &DagTask, report: &mut Rep
             report.say("parameter", format!("task `{name}` is not given `{}`", parameter.name));
         }
     }
+    loops(tasks, task, report);
     for parameter in &given.parameters {
         if !wanted.parameters.iter().any(|p| p.name == parameter.name) {
             let message =
@@ -115,6 +118,32 @@ fn task(spec: &WorkflowSpec, tasks: &[DagTask], task: &DagTask, report: &mut Rep
         }
     }
     artifacts(tasks, task, (&given, &wanted), report);
+}
+
+/// Checks the list of a loop: a JSON list, or an output of a task for which it waits. Argo runs
+/// nothing for an empty list, and reports success.
+fn loops(tasks: &[DagTask], task: &DagTask, report: &mut Report<'_>) {
+    let (name, Some(list)) = (&task.name, &task.with_param) else { return };
+    let Some(reference) = list.strip_prefix("{{") else {
+        match serde_json::from_str::<Vec<ShardNumber>>(list) {
+            Ok(shards) if !shards.is_empty() => {}
+            Ok(_) => report.say("loop", format!("task `{name}` loops over nothing")),
+            Err(error) => {
+                report.say("loop", format!("task `{name}` loops over no list of shards: {error}"));
+            }
+        }
+        return;
+    };
+    // The check of references reports a missing task or output.
+    let producer = reference.strip_prefix("tasks.").and_then(|rest| rest.split('.').next());
+    let producer = tasks.iter().find(|other| Some(other.name.as_str()) == producer);
+    if let Some(producer) = producer.filter(|other| !task.dependencies.contains(&other.name)) {
+        let message = format!(
+            "task `{name}` loops over a list of `{}` and does not wait for it",
+            producer.name
+        );
+        report.say("loop", message);
+    }
 }
 
 fn artifacts(

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::objects::Objects;
 use super::{Report, template_named};
 use crate::argo::workflow::{CronWorkflow, Template, WorkflowSpec};
+use crate::argo::{ITEM, ITEM_COUNT};
 
 /// Variables of every workflow, in all supported versions of Argo.
 const WORKFLOW: [&str; 6] = [
@@ -111,10 +112,20 @@ fn in_template(spec: &WorkflowSpec, template: &Template, name: &str) -> Option<S
             Some(_) => None,
         };
     }
-    if name == "item" {
+    if [ITEM, ITEM_COUNT].iter().any(|item| *item == format!("{{{{{name}}}}}")) {
         let mut tasks = template.dag.iter().flat_map(|dag| &dag.tasks);
-        let loops = tasks.any(|task| task.with_sequence.is_some());
+        let loops = tasks.any(|task| task.with_param.is_some());
         return (!loops).then(|| "is known only to the task of a loop".to_owned());
+    }
+    if let Some(output) = name.strip_prefix("workflow.outputs.parameters.") {
+        if !comes_last(spec, template) {
+            return Some("is known only to the exit handler".to_owned());
+        }
+        let outputs = spec.templates.iter().filter_map(|template| template.outputs.as_ref());
+        let mut names =
+            outputs.flat_map(|it| &it.parameters).filter_map(|it| it.global_name.as_deref());
+        let is_there = names.any(|name| name == output);
+        return (!is_there).then(|| "names no output of the workflow".to_owned());
     }
     if let Some(rest) = name.strip_prefix("tasks.") {
         return task_output(spec, template, rest);
@@ -134,9 +145,17 @@ fn task_output(spec: &WorkflowSpec, template: &Template, rest: &str) -> Option<S
         return Some(format!("names no task: there is no `{task}`"));
     };
     let produced = template_named(spec, &task.template)?.outputs.clone().unwrap_or_default();
-    let is_there = outputs == Some("outputs")
-        && kind == Some("artifacts")
-        && produced.artifacts.iter().any(|artifact| Some(artifact.name.as_str()) == name);
+    let mut names: Vec<&str> = match (outputs, kind) {
+        (Some("outputs"), Some("artifacts")) => {
+            produced.artifacts.iter().map(|artifact| artifact.name.as_str()).collect()
+        }
+        (Some("outputs"), Some("parameters")) => {
+            produced.parameters.iter().map(|parameter| parameter.name.as_str()).collect()
+        }
+        _ => Vec::new(),
+    };
+    names.retain(|produced| Some(*produced) == name);
+    let is_there = !names.is_empty();
     (!is_there).then(|| format!("names no output of `{}`", task.name))
 }
 

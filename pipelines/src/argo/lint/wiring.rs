@@ -9,8 +9,8 @@ use contract::steps::StepCommand;
 use super::objects::Objects;
 use super::{Report, commands, containers, template_named};
 use crate::argo::pod::{Container, NameRef, Volume, VolumeMount};
-use crate::argo::training;
 use crate::argo::workflow::{Arguments, Artifact, DagTask, Template, WorkflowSpec};
+use crate::argo::{TICK, training};
 
 pub(super) fn workflow(spec: &WorkflowSpec, pipeline: Option<&str>, report: &mut Report<'_>) {
     for template in &spec.templates {
@@ -118,7 +118,9 @@ fn keys(spec: &WorkflowSpec, pipeline: Option<&str>, report: &mut Report<'_>) {
     }
     for template in &spec.templates {
         for key in keys_of(template.inputs.as_ref()) {
-            let is_own = key.contains("{{workflow.uid}}");
+            let is_own = ["{{workflow.uid}}", TICK]
+                .iter()
+                .any(|run| key.split('/').nth(2).is_some_and(|part| part == *run));
             let of_shards = of_any_shard(key);
             let is_written = |other: &&str| {
                 other.starts_with(key)

@@ -235,6 +235,8 @@ impl Input<'_> {
                 record: None,
                 shard: self.shard,
                 shards: None,
+                live: None,
+                numbers: None,
                 common: Common::default(),
             },
             &mut Outcome::start("collect"),

@@ -289,6 +289,7 @@ fn source_check_lists_available_data_and_problems() -> Result<()> {
     let found = |now: &str, from: &str, to: &str| -> Result<Finding> {
         let document = document::parse("x.yaml", &text.replace(from, to))?.into();
         let checked = Checked {
+            data: &std::collections::BTreeMap::new(),
             document: &document,
             folder: &folder,
             store: "file:///nowhere",

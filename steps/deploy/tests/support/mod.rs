@@ -62,6 +62,7 @@ impl Pipeline {
             document: self.folder().join("cluster.yaml"),
             bundle: vec![self.folder().join(bundle)],
             dataset: vec![self.folder().join("dataset")],
+            run: None,
             store: format!("file://{}", self.folder().join("store").display()),
             now: minute(now),
             deployment: self.folder().join("deployment.json"),
