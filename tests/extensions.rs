@@ -191,7 +191,10 @@ fn detector_touches_its_three_files_and_a_line_in_each_table() {
             let of_file = mentions(name).into_iter().filter(|it| it.file == file);
             let is_export =
                 |line: &str| file != "crates/document/src/models.rs" && line.starts_with("pub use");
-            let named: Vec<&Mention> = of_file.filter(|it| !is_export(&it.line)).collect();
+            // A kind of scaling has the same name.
+            let is_other = |line: &str| line == "ZScore,";
+            let named: Vec<&Mention> =
+                of_file.filter(|it| !is_export(&it.line) && !is_other(&it.line)).collect();
             assert!(named.len() <= most, "{name}: {named:?}");
         }
         // `task: classify` trains some of them as class models.
