@@ -10,6 +10,7 @@ use document::Document;
 
 use super::objects::Objects;
 use super::{Report, cluster, containers, references, secrets, wiring};
+use crate::argo::TICK;
 use crate::argo::pod::{Container, VolumeMount};
 use crate::argo::workflow::{Arguments, Template, WorkflowSpec};
 
@@ -50,7 +51,7 @@ pub(super) fn template(
     if steps.len() == containers(template).len() {
         // A workflow without artifacts keeps only what its steps write to the store.
         if cluster::has_artifacts(spec) {
-            ports(template, &steps, report);
+            ports(template, &steps, keeps_runs(spec), report);
         }
         wiring::pod(spec, template, &steps, report);
     }
@@ -225,9 +226,22 @@ fn files(
     }
 }
 
+/// Returns whether a workflow keeps the outputs of its runs. A tick keeps only what it passes from
+/// one pod to another.
+fn keeps_runs(spec: &WorkflowSpec) -> bool {
+    let outputs = spec.templates.iter().filter_map(|template| template.outputs.as_ref());
+    let mut keys = outputs.flat_map(|it| &it.artifacts).filter_map(|it| it.s3.as_ref());
+    keys.any(|s3| s3.key.contains("{{workflow.uid}}"))
+}
+
 /// Checks that every artifact of a pod is a port of one of its steps, and that every port of its
-/// steps is an artifact.
-fn ports(template: &Template, steps: &[(&Container, StepCommand)], report: &mut Report<'_>) {
+/// steps is an artifact if the workflow keeps its runs.
+fn ports(
+    template: &Template,
+    steps: &[(&Container, StepCommand)],
+    keeps_runs: bool,
+    report: &mut Report<'_>,
+) {
     let name = &template.name;
     let of = |arguments: &Option<Arguments>| -> Vec<String> {
         let artifacts = arguments.iter().flat_map(|arguments| &arguments.artifacts);
@@ -250,7 +264,7 @@ fn ports(template: &Template, steps: &[(&Container, StepCommand)], report: &mut 
             report.say("port", format!("`{name}` keeps `{path}`, which no flag names"));
         }
     }
-    for port in &outputs {
+    for port in outputs.iter().filter(|_| keeps_runs || !kept.is_empty()) {
         if !kept.iter().any(|path| Path::new(path) == port.path) {
             let path = port.path.display();
             report.say("port", format!("`{name}` writes `{path}`, which nothing keeps"));
@@ -274,7 +288,8 @@ fn key(name: &str, artifact: &crate::argo::workflow::Artifact, report: &mut Repo
     if is_folder != key.ends_with('/') {
         report.say("artifact", format!("`{name}`: the key `{key}` of `{path}`: a folder's key ends with `/`, a file's does not"));
     }
-    if !key.contains("{{workflow.uid}}") {
+    let is_of_tick = key.split('/').nth(2) == Some(TICK);
+    if !key.contains("{{workflow.uid}}") && !is_of_tick {
         report.say(
             "artifact",
             format!("`{name}`: `{key}` is the same for every run: name the run's uid"),
