@@ -139,6 +139,10 @@ pub struct FalseAlarmThreshold {
     /// Time for which hourly maxima of the score are kept. With a longer history the threshold
     /// varies less, and adapts more slowly.
     pub history: Span,
+    /// Rows after the end of an alarm in which a new one needs a score above the highest of that
+    /// alarm, or one that is urgent. With 0, an alarm may start again at once. A larger number
+    /// reports fewer alarms about the same anomaly, and new faults that follow soon must be larger.
+    pub rearm_rows: u32,
 }
 
 impl FalseAlarmThreshold {
@@ -153,6 +157,7 @@ impl Default for FalseAlarmThreshold {
             page_per_day: 1.0 / 7.0,
             stay_share: 0.99,
             history: Span::from_seconds(3 * 86_400),
+            rearm_rows: 30,
         }
     }
 }

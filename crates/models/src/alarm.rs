@@ -14,7 +14,12 @@
 //! Using Extreme Order Statistics, 1975). Until the history is full, k grows with it.
 //!
 //! An alarm lasts while the score is above a lower level (hysteresis). Its first score counts as a
-//! peak, the others of its first day do not. A change that lasts longer is the new normal.
+//! peak, the others of its first 12 hours do not. A change that lasts longer is the new normal.
+//!
+//! Scores near each other in time are alike, so soon after an alarm the threshold is passed again
+//! much more often than `per_day`. So in the `rearm_rows` after an alarm a new one needs a score
+//! above the highest of the last one, or an urgent one. Scores that are held back count as part of
+//! the last alarm: they are no peaks (declustering of extremes; Coles, chapter 5).
 
 use std::collections::VecDeque;
 
@@ -24,6 +29,7 @@ use contract::tensors::{Arrays, Numbers, Record};
 use contract::{Span, StepError};
 
 use crate::reference::quantile;
+use crate::threshold::Judged;
 
 /// Blocks of a history. There are more only where so many false alarms are accepted that they
 /// would fill more than a quarter of them.
@@ -34,7 +40,7 @@ const BLOCKS: usize = 72;
 const LEAST_RANK: f64 = 3.0;
 
 /// Time during which the scores of an alarm after the first are not learned.
-const KEPT_OUT: Span = Span::from_seconds(86_400);
+const KEPT_OUT: Span = Span::from_seconds(43_200);
 
 /// First calibration scores of an entity that do not count, while its windows fill.
 const MOST_WARM_UP_ROWS: usize = 60;
@@ -63,6 +69,11 @@ pub struct AlarmState {
     rows: u32,
     /// Whether the alarm has been urgent.
     urgent: bool,
+    /// Rows until a new alarm needs no more than the threshold; during an alarm all of them.
+    rearm_rows: u32,
+    /// Highest score of the open alarm, or of the last one and those before it that it followed
+    /// within these rows.
+    highest: f64,
 }
 
 impl AlarmState {
@@ -93,19 +104,24 @@ impl Record for AlarmState {
             .with("time_ms", Numbers::I64(vec![self.time_ms]))
             .with("peaks", Numbers::F32(self.peaks.iter().copied().collect()))
             .with("open_rows", Numbers::U32(vec![self.open_rows]))
-            .with("open_peak", Numbers::F64(vec![self.open_peak]))
-            .with("alarm_rows", Numbers::U32(vec![self.rows]))
+            .with("open_peak", Numbers::F64(vec![self.open_peak, self.highest]))
+            .with("alarm_rows", Numbers::U32(vec![self.rows, self.rearm_rows]))
             .with("urgent", Numbers::U8(vec![u8::from(self.urgent)]))
     }
 
     fn from_arrays(arrays: &mut Arrays) -> Result<Self, StepError> {
+        // States of earlier versions have one number in each of these two.
+        let peaks = arrays.take_f64("open_peak")?;
+        let rows = arrays.take_u32("alarm_rows")?;
         Ok(Self {
             time_ms: arrays.take_i64("time_ms")?.first().copied().unwrap_or_default(),
             peaks: arrays.take_f32("peaks")?.into(),
             open_rows: arrays.take_u32("open_rows")?.first().copied().unwrap_or_default(),
-            open_peak: arrays.take_f64("open_peak")?.first().copied().unwrap_or_default(),
-            rows: arrays.take_u32("alarm_rows")?.first().copied().unwrap_or_default(),
+            open_peak: peaks.first().copied().unwrap_or_default(),
+            rows: rows.first().copied().unwrap_or_default(),
             urgent: arrays.take_flag("urgent")?,
+            rearm_rows: rows.get(1).copied().unwrap_or_default(),
+            highest: peaks.get(1).copied().unwrap_or_default(),
         })
     }
 }
@@ -171,6 +187,8 @@ pub struct AlarmRule {
     levels: AlarmLevels,
     blocks: Blocks,
     rows_kept_out: u32,
+    /// Rows after an alarm in which a new one needs a higher score.
+    rearm_rows: u32,
 }
 
 impl AlarmRule {
@@ -183,6 +201,7 @@ impl AlarmRule {
             levels,
             blocks: Blocks::of(threshold, step),
             rows_kept_out: u32::try_from(KEPT_OUT.in_steps(step)).unwrap_or(u32::MAX),
+            rearm_rows: threshold.rearm_rows,
         }
     }
 
@@ -193,8 +212,14 @@ impl AlarmRule {
 
     /// Returns the threshold for the next score.
     pub fn threshold(&self, state: &AlarmState) -> f64 {
-        let below = if state.rows > 0 { self.levels.stay_below } else { 0.0 };
-        self.onset(state) - below
+        let onset = self.onset(state);
+        if state.rows > 0 {
+            onset - self.levels.stay_below
+        } else if state.rearm_rows > 0 {
+            state.highest.min(onset + self.page_above).max(onset)
+        } else {
+            onset
+        }
     }
 
     /// Returns the score above which an alarm begins: the k-th largest peak, between two of them
@@ -215,12 +240,23 @@ impl AlarmRule {
     }
 
     /// Adds a score and its verdict.
-    pub fn observe(&self, state: &mut AlarmState, time_ms: i64, score: f64, alarmed: bool) {
+    pub fn observe(&self, state: &mut AlarmState, time_ms: i64, judged: Judged) {
+        let Judged { score, alarmed, open } = judged;
         state.time_ms = time_ms;
-        let urgent = score > self.onset(state) + self.page_above;
+        let onset = self.onset(state);
+        let urgent = score > onset + self.page_above;
+        let is_rearming = state.rows == 0 && state.rearm_rows > 0;
+        let is_held_back = is_rearming && open && !alarmed && score > onset;
+        if alarmed {
+            let is_first = state.rows == 0 && !is_rearming;
+            state.highest = if is_first { score } else { state.highest.max(score) };
+            state.rearm_rows = self.rearm_rows;
+        } else {
+            state.rearm_rows = state.rearm_rows.saturating_sub(1);
+        }
         state.rows = if alarmed { state.rows.saturating_add(1) } else { 0 };
         state.urgent = alarmed && (state.urgent || urgent);
-        if state.rows <= 1 || state.rows > self.rows_kept_out {
+        if !is_held_back && (state.rows <= 1 || state.rows > self.rows_kept_out) {
             state.learn(self.blocks, score);
         }
     }
@@ -283,126 +319,4 @@ fn tail(series: &[Vec<f64>], step: Span) -> AlarmLevels {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MINUTE: Span = Span::from_seconds(60);
-
-    /// Scores of an exponential distribution, from a linear congruential generator.
-    fn scores(count: usize) -> Vec<f64> {
-        let mut state = 7_u64;
-        let draw = |_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005);
-            state = state.wrapping_add(1_442_695_040_888_963_407);
-            -(1.0 - (state >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0)).ln()
-        };
-        (0..count).map(draw).collect()
-    }
-
-    fn rule(per_day: f64, scores: &[f64]) -> (AlarmRule, AlarmState) {
-        let threshold = FalseAlarmThreshold { per_day, ..FalseAlarmThreshold::default() };
-        let (levels, mut states) = calibrate(&threshold, MINUTE, &[scores]);
-        (AlarmRule::new(&threshold, levels, MINUTE), states.remove(0))
-    }
-
-    /// Runs in which scores are above the threshold.
-    fn alarms(rule: &AlarmRule, state: &mut AlarmState, scores: &[f64]) -> usize {
-        let mut before = false;
-        let begun = scores.iter().map(|score| {
-            let alarmed = *score > rule.threshold(state);
-            rule.observe(state, 0, *score, alarmed);
-            let begins = alarmed && !before;
-            before = alarmed;
-            usize::from(begins)
-        });
-        begun.sum()
-    }
-
-    #[test]
-    fn alarm_count_matches_expectation() {
-        let scores = scores(14_400);
-        for per_day in [1.0, 2.0, 6.0, 12.0] {
-            for training in [&scores[..], &scores[..300]] {
-                let (rule, mut state) = rule(per_day, training);
-                let alarms = alarms(&rule, &mut state, &scores) as f64;
-                let expected = 10.0 * per_day;
-                let within = 0.5 * expected..=2.0 * expected;
-                assert!(within.contains(&alarms), "{per_day} a day, 10 days: {alarms}");
-            }
-        }
-    }
-
-    #[test]
-    fn permanent_rise_of_scores_is_one_alarm_then_the_expected_number() {
-        let scores = scores(14_400);
-        let (rule, mut state) = rule(2.0, &scores);
-        let higher: Vec<f64> = scores.iter().map(|score| score + 10.0).collect();
-        assert_eq!(alarms(&rule, &mut state, &higher[..1440]), 1);
-        let later = alarms(&rule, &mut state, &higher[1440..]);
-        assert!((9..=36).contains(&later), "{later} in the nine days after");
-    }
-
-    #[test]
-    fn quiet_scores_lower_the_threshold_within_the_history() {
-        let scores = scores(14_400);
-        let (rule, mut state) = rule(2.0, &scores);
-        let before = rule.threshold(&state);
-        let quiet: Vec<f64> = scores[..4320].iter().map(|score| 0.5 * score).collect();
-        alarms(&rule, &mut state, &quiet);
-        assert!(rule.threshold(&state) < 0.7 * before);
-    }
-
-    // More hours with anomalies than the rank of the threshold would raise it.
-    #[test]
-    fn a_few_anomalies_among_the_training_scores_do_not_raise_the_threshold_by_their_height() {
-        let clean = scores(4320);
-        let mut odd = clean.clone();
-        for row in [610, 2110, 3610] {
-            odd[row..row + 30].fill(40.0);
-        }
-        let [clean, odd] = [&clean, &odd].map(|scores| {
-            let (rule, state) = rule(2.0, scores);
-            rule.threshold(&state)
-        });
-        assert!(odd < clean + 1.5, "{odd} {clean}");
-    }
-
-    #[test]
-    fn with_few_peaks_the_threshold_lies_above_the_largest_score() {
-        let mut scores = vec![0.0; 100];
-        scores[50] = 3.0;
-        let (rule, state) = rule(2.0, &scores);
-        for state in [&state, &rule.fresh()] {
-            assert!((rule.threshold(state) - 3.1).abs() < 1e-6);
-        }
-    }
-
-    #[test]
-    fn an_alarm_holds_down_to_its_lower_level_and_teaches_nothing_for_a_day() {
-        let levels =
-            AlarmLevels { tail_start: 1.0, tail_scale: 1.0, peaks_per_day: 20.0, stay_below: 1.0 };
-        let rule = AlarmRule::new(&FalseAlarmThreshold::default(), levels, MINUTE);
-        let peaks =
-            (0..72).map(|rank| single(levels.passed((f64::from(rank) + 1.0) / 3.0))).collect();
-        let mut state = AlarmState { peaks, ..AlarmState::default() };
-        let threshold = rule.onset(&state);
-        assert!((threshold - levels.passed(2.0)).abs() < 0.1, "{threshold}");
-        let mut judge = |score: f64| {
-            let alarmed = score > rule.threshold(&state);
-            rule.observe(&mut state, 0, score, alarmed);
-            (alarmed, state.is_urgent())
-        };
-        assert_eq!(judge(threshold - 0.5), (false, false));
-        assert_eq!(judge(threshold + 0.5), (true, false));
-        assert_eq!(judge(threshold + 3.0), (true, true));
-        assert_eq!(judge(threshold - 0.5), (true, true), "still the same alarm");
-        for _ in 0..1437 {
-            assert_eq!(judge(threshold + 3.0), (true, true), "kept out");
-        }
-        // From then on scores of the same height are learned, and usual ones below them end it.
-        let taught = (0..600_usize).map(|row| if row % 60 == 0 { 3.0 } else { 1.5 });
-        let taught: Vec<bool> = taught.map(|above| judge(threshold + above).0).collect();
-        assert!(taught[..60].iter().all(|alarmed| *alarmed), "an hour is not enough");
-        assert_eq!(taught.last(), Some(&false), "the new usual");
-    }
-}
+mod tests;

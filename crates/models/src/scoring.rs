@@ -211,7 +211,7 @@ impl Bundle {
         }
         (verdicts.combined[row], verdicts.combined_thresholds[row]) =
             (combined, combined_threshold);
-        verdicts.urgent[row] = self.observe(of, verdicts, state) && alarmed;
+        verdicts.urgent[row] = self.observe(of, &open, verdicts, state) && alarmed;
         self.attribute(of, verdicts, state);
         self.withhold(row, &open, verdicts);
     }
@@ -288,10 +288,17 @@ impl Bundle {
     }
 
     /// Updates the thresholds; returns whether the alarm is urgent.
-    fn observe(&self, of: &Row<'_>, verdicts: &Verdicts, state: &mut ScoreState) -> bool {
+    fn observe(
+        &self,
+        of: &Row<'_>,
+        open: &[bool],
+        verdicts: &Verdicts,
+        state: &mut ScoreState,
+    ) -> bool {
         let alarmed = verdicts.of_rows[of.number] == Verdict::Anomalous;
         if self.manifest.vote.combine == Combine::Mean {
-            let judged = Judged { score: verdicts.combined[of.number], alarmed };
+            let open = open.iter().all(|open| *open);
+            let judged = Judged { score: verdicts.combined[of.number], alarmed, open };
             return self.combined.observe(state, COMBINED, of, judged);
         }
         let mut urgent = false;
@@ -301,7 +308,8 @@ impl Bundle {
             // those of the vote.
             let own = member.series.alarms.is_some();
             let alarmed = if own { verdicts.voted[index][of.number] } else { alarmed };
-            urgent |= member.series.observe(state, &member.kind, of, Judged { score, alarmed });
+            let judged = Judged { score, alarmed, open: open[index] };
+            urgent |= member.series.observe(state, &member.kind, of, judged);
         }
         urgent
     }

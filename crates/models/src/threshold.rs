@@ -122,6 +122,8 @@ pub struct Judged {
     pub score: f64,
     /// Whether the window is anomalous.
     pub alarmed: bool,
+    /// Whether a score above the threshold would have made it anomalous: the gate is open.
+    pub open: bool,
 }
 
 /// Returns the upper median; the values' order is lost.
@@ -158,7 +160,7 @@ mod tests {
     ) -> Vec<f64> {
         let judge = |(index, score): (usize, &f64)| {
             let threshold = rule.threshold_for(state, "node");
-            let judged = Judged { score: *score, alarmed: *score > threshold };
+            let judged = Judged { score: *score, alarmed: *score > threshold, open: true };
             rule.observe(state, "node", minute(first + index), judged);
             threshold
         };

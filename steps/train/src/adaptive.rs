@@ -137,12 +137,13 @@ pub fn fit_rows(settings: &Settings, rows: &impl Rows) -> Result<Fitted, FitErro
     let without = [&long.without[..], &short.without, &level.without];
     let scored = pass.score(without, (&known, &long.whole))?;
     let training = Training { scores: scored.long, memories: scored.memories };
-    let gate = |distances: Distances, mut scores: Vec<f64>| {
+    let gate = |distances: Distances, mut scores: Vec<f64>, share: f64| {
         scores.sort_unstable_by(f64::total_cmp);
-        Gate { distance: distances.whole, threshold: quantile(&scores, settings.gate_share) }
+        Gate { distance: distances.whole, threshold: quantile(&scores, share) }
     };
-    let short = gate(short, scored.usual.short);
-    let level = (following.stay_rows > 0).then(|| gate(level, scored.usual.level));
+    let short = gate(short, scored.usual.short, settings.gate_share);
+    let level = (following.stay_rows > 0)
+        .then(|| gate(level, scored.usual.level, settings.stay_gate_share));
     let long = Long {
         distance: long.whole,
         most_above_short: scored.most_above_short,

@@ -14,6 +14,7 @@ use linfa::traits::Fit as _;
 use models::Sequence as _;
 use models::adaptive::{Adaptive, Memory};
 use models::alarm::{self, AlarmRule};
+use models::threshold::Judged;
 use ndarray::Array2;
 use serde::Deserialize;
 use train::adaptive::{AdaptiveParams, Fitted, Order};
@@ -98,7 +99,8 @@ fn scores_levels_and_alarms_are_those_of_numpy() {
         let step = model.step(&mut memory, time, values);
         let threshold = rule.threshold(&state);
         let alarmed = step.open && step.decision > threshold;
-        rule.observe(&mut state, time, step.decision, alarmed);
+        let judged = Judged { score: step.decision, alarmed, open: step.open };
+        rule.observe(&mut state, time, judged);
         model.judged(&mut memory, alarmed);
         assert!(close(step.decision, expected.long[row]), "row {row}: {}", step.decision);
         assert!(close(Adaptive::short_score(&memory).unwrap(), expected.short[row]), "row {row}");

@@ -16,6 +16,7 @@ use models::Sequence as _;
 use models::adaptive::{Adaptive, Memory};
 use models::alarm::{self, AlarmRule, AlarmState};
 use models::sequence::NewLevel;
+use models::threshold::Judged;
 use ndarray::Array2;
 use train::adaptive::{AdaptiveParams, Fitted, Order};
 
@@ -128,7 +129,8 @@ impl Watch {
             let time_ms = time(self.trained_to + row).ms();
             let step = self.model.step(&mut memory, time_ms, values);
             let alarmed = step.open && step.decision > self.rule.threshold(&state);
-            self.rule.observe(&mut state, time_ms, step.decision, alarmed);
+            let judged = Judged { score: step.decision, alarmed, open: step.open };
+            self.rule.observe(&mut state, time_ms, judged);
             self.model.judged(&mut memory, alarmed);
             Said { decision: step.decision, alarmed, new_level: memory.new_level() }
         });

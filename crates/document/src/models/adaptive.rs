@@ -63,6 +63,9 @@ pub struct Adaptive {
     /// An alarm continues only while one of this many of the newest rows is unusual by itself, 0 to
     /// 1440, so that it ends when the signals are normal again. With 0 only the gate ends alarms.
     pub stay_rows: u32,
+    /// Share of training rows that are usual by themselves, 0 to 1. With a larger share alarms end
+    /// sooner.
+    pub stay_gate_share: f64,
 }
 
 impl Default for Adaptive {
@@ -80,8 +83,9 @@ impl Default for Adaptive {
             folds: 4,
             gate_window_rows: vec![5],
             gate_rows: 5,
-            gate_share: 0.95,
+            gate_share: 0.9,
             stay_rows: 3,
+            stay_gate_share: 0.95,
         }
     }
 }
@@ -115,7 +119,8 @@ impl Ranges for Adaptive {
         whole("folds", self.folds, 2..=20)?;
         whole("gate_rows", self.gate_rows, 1..=1440)?;
         whole("stay_rows", self.stay_rows, 0..=1440)?;
-        number("gate_share", self.gate_share, 0.0..=1.0)
+        number("gate_share", self.gate_share, 0.0..=1.0)?;
+        number("stay_gate_share", self.stay_gate_share, 0.0..=1.0)
     }
 }
 

@@ -251,6 +251,7 @@ fn a_parameter_of_a_model_out_of_its_range_is_refused_at_its_place() {
         ("adaptive", "stay_rows", "1441"),
         ("adaptive", "folds", "1"),
         ("adaptive", "gate_share", "1.1"),
+        ("adaptive", "stay_gate_share", "-0.1"),
         ("adaptive", "window_rows", "[1]"),
         ("autoencoder", "layers", "[]"),
         ("autoencoder", "layers", "[8, 0]"),

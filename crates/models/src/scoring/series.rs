@@ -34,7 +34,7 @@ impl Series {
         };
         let alarms = entry(&mut state.alarms, series, BTreeMap::default);
         let alarm = entry(alarms, of.entity, || rule.fresh());
-        rule.observe(alarm, of.time.ms(), judged.score, judged.alarmed);
+        rule.observe(alarm, of.time.ms(), judged);
         alarm.is_urgent()
     }
 }

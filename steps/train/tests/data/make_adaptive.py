@@ -154,24 +154,31 @@ def judge(long, short, level, count):
     # They are remembered in single precision.
     single = lambda values: np.asarray(values).astype(np.float32).astype(float)
     maxima = deque(single(expected + list(train[-seen * 60 :].reshape(seen, 60).max(1))), maxlen=72)
-    gate = np.quantile(short[warm:count], 0.95)
+    gate = np.quantile(short[warm:count], 0.9)
     bare = np.quantile(level[warm:count], 0.95)
     recent, standing, ended, rows = deque(short[count - 4 : count], maxlen=5), False, False, 0
     alarms, thresholds, block = [], [], []
+    # An alarm in the 30 rows after another needs a score above its highest one, or an urgent one.
+    urgent_above, rearming, highest = max(0, deviation * np.log(2 * 7)), 0, 0.0
     for row in range(count, len(long)):
         # As many of them are above it as alarms are expected: two a day.
         above = len(maxima) / 24 * 2 - 1
         largest = np.sort(maxima)[::-1]
         threshold = np.interp(above, range(len(largest)), largest)
-        thresholds.append(threshold - (stay_below if rows else 0))
+        again = max(threshold, min(highest, threshold + urgent_above)) if rearming else threshold
+        thresholds.append(threshold - stay_below if rows else again)
         recent.append(short[row])
         gate_open = max(recent) > gate
         may = max(level[row - 2 : row + 1]) > bare if standing or ended else gate_open
         before, standing = standing, bool(long[row] > thresholds[-1] and may)
         ended = bool((ended or before) and not standing and gate_open)
         alarms.append(standing)
+        held_back = not rows and rearming and may and not standing and long[row] > threshold
+        if standing:
+            highest = max(long[row], highest) if rows or rearming else long[row]
+        rearming = 30 if standing else max(0, rearming - 1)
         rows = rows + 1 if standing else 0
-        if rows <= 1 or rows > 1440:
+        if not held_back and (rows <= 1 or rows > 720):
             block.append(long[row])
             if len(block) == 60:
                 maxima.append(float(single(max(block))))
