@@ -124,7 +124,7 @@ pub struct ClassModels {
     /// Trees that each correct the trees before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gradient_boosting: Option<GradientBoosting>,
-    /// Many trees, each fitted on a sample of entities.
+    /// Many trees, each fitted on rows that are drawn with replacement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub random_forest: Option<RandomForest>,
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use contract::{Shard, artifact};
 
 use super::{Batch, Failure, Sink};
-use crate::metrics::{Kind, METRICS, Sample, Series};
+use crate::metrics::{CLASS_METRICS, Kind, METRICS, Sample, Series};
 
 /// A file.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl Sink for Textfile {
 /// accept.
 fn text(samples: &[Sample]) -> String {
     let mut text = String::new();
-    for metric in METRICS {
+    for metric in METRICS.iter().chain(&CLASS_METRICS) {
         let mut of_metric = samples.iter().filter(|it| it.metric() == metric.name).peekable();
         if of_metric.peek().is_none() {
             continue;
