@@ -146,7 +146,8 @@ impl Series<'_> {
             samples.push(self.sample(CLASS_ENTITIES, time, *entities as f64).with("class", class));
         }
         for entity in &window.entities {
-            samples.extend(entity.class.iter().flat_map(|class| self.of_class(entity, class, time)));
+            samples
+                .extend(entity.class.iter().flat_map(|class| self.of_class(entity, class, time)));
             let of_entity =
                 |name, value| self.sample(name, time, value).with("entity", &entity.entity);
             let is = |verdict| f64::from(u8::from(entity.verdict == verdict));
