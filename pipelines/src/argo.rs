@@ -16,17 +16,17 @@ pub mod yaml;
 
 mod access;
 mod account;
-mod ending;
-mod figures;
+mod exit_handler;
 mod group;
 mod network;
 mod outside;
+mod resources;
 mod scoring;
 mod secrets;
 mod step;
 mod training;
 
-pub use figures::retry_expression;
+pub use resources::retry_expression;
 pub use serving::Serving;
 
 use contract::{Shard, ShardCount, ShardNumber, StepError};

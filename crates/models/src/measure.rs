@@ -11,9 +11,9 @@ use crate::quality;
 use crate::scoring::{ScoreOptions, ScoreState};
 
 mod events;
-mod figures;
+mod metrics;
 
-pub use figures::{Counted, figures};
+pub use metrics::{Counted, figures};
 
 /// Labels of the rows that count: those that are neither excluded nor without data.
 struct Truth {

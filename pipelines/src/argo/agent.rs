@@ -13,14 +13,14 @@ use super::cluster::{
     EgressRule, IngressRule, Kustomization, Metadata, Namespace, NetworkPolicy, NetworkPolicySpec,
     Object, Peer, PolicyPort, Selector, SortOptions, reference,
 };
-use super::figures::USER;
 use super::pod::{
     Container, ContainerPort, EmptyDir, EnvFrom, EnvVar, FieldRef, FieldSource, HostPath, HttpGet,
     Labels, PodSecurityContext, Probe, SecretVolume, Volume,
 };
+use super::resources::USER;
 use super::serving::objects::{PodMetadata, PodSpec, PodTemplate, Toleration};
 use super::{
-    COMPONENT, FIFO, Manifest, access, figures, label, labels, manifest, metadata, network,
+    COMPONENT, FIFO, Manifest, access, label, labels, manifest, metadata, network, resources,
     secrets, step, text,
 };
 use objects::{DaemonSet, DaemonSetSpec};
@@ -289,7 +289,7 @@ fn container(document: &Document, events: Option<&str>) -> Container {
             period_seconds: Some(10),
             failure_threshold: Some(3),
         }),
-        resources: Some(figures::agent()),
+        resources: Some(resources::agent()),
         security_context: Some(security),
         volume_mounts: mounts,
         ..Container::default()

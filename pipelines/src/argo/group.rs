@@ -17,7 +17,7 @@ use super::training::{WORK_SIZE, declared};
 use super::workflow::{
     Archive, Arguments, Artifact, ContainerSet, Parameter, PodMetadata, S3Key, Template, ValueFrom,
 };
-use super::{COMPONENT, LIST, SHARD, SHARD_REFERENCE, access, figures, label};
+use super::{COMPONENT, LIST, SHARD, SHARD_REFERENCE, access, label, resources};
 use crate::plan::{Plan, Task};
 use crate::train::RUN;
 
@@ -200,18 +200,18 @@ impl Group {
                 parameters: self.tasks(plan).filter_map(list_of_shards).collect(),
                 artifacts: self.outputs(document, plan),
             }),
-            active_deadline_seconds: Some(figures::STEP_DEADLINE_SECONDS),
-            retry_strategy: Some(figures::retry()),
+            active_deadline_seconds: Some(resources::STEP_DEADLINE_SECONDS),
+            retry_strategy: Some(resources::retry()),
             ..Template::default()
         };
         let mut containers = Vec::new();
         for (index, task) in self.0.iter().map(|index| (*index, &plan.tasks[*index])) {
             let surroundings = Surroundings {
                 document,
-                resources: figures::training(task.command.stage()),
+                resources: resources::training(task.command.stage()),
                 store_secret: access::TRAINER,
                 shares_work: !self.is_single(),
-                threads: figures::threads(task.command.stage()),
+                threads: resources::threads(task.command.stage()),
             };
             let mut container = step::container(task, &surroundings)?;
             if !self.is_single() {

@@ -6,10 +6,10 @@ use contract::{Shard, Span, Stage, StepError};
 use document::Document;
 
 use super::cluster::Object;
-use super::figures;
 use super::group::{Group, MAIN, argo_name, list_of_shards, output_artifacts};
 use super::outside::Outside;
 use super::pod::Volume;
+use super::resources;
 use super::step::{self, Surroundings};
 use super::training::{
     API_VERSION, SCHEDULED_TIME, cron_metadata, declared, handed_on, inputs, mutex, parameter,
@@ -91,7 +91,7 @@ fn workflow(document: &Document) -> Result<WorkflowSpec, StepError> {
             parameters: step::parameters(SCHEDULED_TIME),
             artifacts: Vec::new(),
         }),
-        active_deadline_seconds: Some(figures::SCORING_DEADLINE_SECONDS),
+        active_deadline_seconds: Some(resources::SCORING_DEADLINE_SECONDS),
         // The pods of the shards run in parallel; after a failure two pods run in parallel.
         parallelism: Some(listed.map_or(2 * document.shards.number(), |_| PARALLELISM)),
         synchronization: Some(mutex(&names.score)),
@@ -144,7 +144,7 @@ fn score(document: &Document, plan: &Plan, volumes: &[Volume]) -> Result<Templat
         name: SCORE.to_owned(),
         metadata: Some(pod_labels(SCORE, &stages(plan))),
         inputs: Some(Arguments { parameters: declared(&names), artifacts }),
-        active_deadline_seconds: Some(figures::SCORING_DEADLINE_SECONDS),
+        active_deadline_seconds: Some(resources::SCORING_DEADLINE_SECONDS),
         pod_spec_patch: step::volumes_patch(volumes, &set)?,
         container_set: Some(set),
         ..Template::default()
@@ -168,7 +168,7 @@ fn collecting(document: &Document, shard: Shard) -> Result<Template, StepError> 
         inputs: Some(Arguments { parameters: declared(&["now"]), artifacts: Vec::new() }),
         outputs: Some(Arguments { parameters: list, artifacts }),
         container: Some(step::container(task, &surroundings(document, task, false))?),
-        active_deadline_seconds: Some(figures::SCORING_DEADLINE_SECONDS),
+        active_deadline_seconds: Some(resources::SCORING_DEADLINE_SECONDS),
         ..Template::default()
     })
 }
@@ -257,7 +257,7 @@ fn set(document: &Document, plan: &Plan) -> Result<Vec<super::pod::Container>, S
 fn surroundings<'a>(document: &'a Document, task: &Task, shares_work: bool) -> Surroundings<'a> {
     Surroundings {
         document,
-        resources: figures::scoring(task.command.stage()),
+        resources: resources::scoring(task.command.stage()),
         store_secret: access::SCORER,
         shares_work,
         // One minute of data is processed faster than a second thread starts.
@@ -303,7 +303,7 @@ fn ending(document: &Document, plan: &Plan) -> Result<Vec<Template>, StepError> 
             metadata: Some(pod_labels(stage.name(), &[stage])),
             inputs: Some(given),
             container: Some(step::container(task, &surroundings(document, task, false))?),
-            active_deadline_seconds: Some(figures::SCORING_DEADLINE_SECONDS),
+            active_deadline_seconds: Some(resources::SCORING_DEADLINE_SECONDS),
             ..Template::default()
         });
     }

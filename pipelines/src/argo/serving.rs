@@ -10,18 +10,20 @@ use super::cluster::{
     IngressRule, Metadata, NetworkPolicy, NetworkPolicySpec, Object, Peer, PolicyPort, Selector,
     reference,
 };
-use super::figures::USER;
 use super::pod::{
     Container, ContainerPort, EnvFrom, HttpGet, Labels, PodSecurityContext, Probe, SecretVolume,
     Volume,
 };
+use super::resources::USER;
 use objects::{
     Autoscaler, AutoscalerSpec, Deployment, DeploymentSpec, InferenceService, InferenceServiceSpec,
     PodMetadata, PodSpec, PodTemplate, Predictor, RollingUpdate, ScaleMetric, ScaleResource,
     ScaleTarget, Service, ServicePort, ServiceSpec, Strategy, TargetRef,
 };
 
-use super::{COMPONENT, Manifest, access, figures, label, labels, manifest, metadata, step, text};
+use super::{
+    COMPONENT, Manifest, access, label, labels, manifest, metadata, resources, step, text,
+};
 
 /// Kind of the endpoint's objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -122,7 +124,7 @@ fn container(document: &Document, name: &str) -> Container {
         }],
         readiness_probe: Some(probe("/v2/health/ready")),
         liveness_probe: Some(probe("/v2/health/live")),
-        resources: Some(figures::serving()),
+        resources: Some(resources::serving()),
         security_context: Some(step::security_context()),
         volume_mounts: vec![
             step::mount("token", TOKEN_FOLDER, true),

@@ -7,13 +7,13 @@ use contract::{Stage, StepError};
 use document::Document;
 
 use super::cluster::reference;
-use super::figures::USER;
 use super::pod::{
     Capabilities, Container, EmptyDir, EnvFrom, PodSecurityContext, Resources, SeccompProfile,
     SecretVolume, SecurityContext, Volume, VolumeMount,
 };
+use super::resources::USER;
 use super::workflow::{Parameter, WorkflowSpec};
-use super::{figures, names, secrets, yaml};
+use super::{names, resources, secrets, yaml};
 use crate::plan::Task;
 
 /// The folder for outputs: the only writable folder of a pod.
@@ -271,7 +271,7 @@ pub(super) fn volumes_patch(
 pub(super) fn secure(spec: &mut WorkflowSpec) -> Result<(), StepError> {
     let own = |name: &str| Container {
         name: name.to_owned(),
-        resources: Some(figures::executor()),
+        resources: Some(resources::executor()),
         security_context: Some(restricted()),
         ..Container::default()
     };

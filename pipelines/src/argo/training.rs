@@ -7,8 +7,8 @@ use contract::{Stage, StepError, Timestamp};
 use document::Document;
 
 use super::cluster::{Metadata, Object};
-use super::figures;
 use super::group::{self, Group, PASSED, argo_name, groups, output_artifacts};
+use super::resources;
 use super::step::{self, INPUTS, Surroundings, WORK};
 use super::workflow::{
     Archive, Arguments, Artifact, ArtifactGc, CronWorkflow, CronWorkflowSpec, Dag, DagTask, Mutex,
@@ -16,8 +16,8 @@ use super::workflow::{
     WorkflowSpec, WorkflowTemplate, WorkflowTemplateRef,
 };
 use super::{
-    COLLECTED, COMPONENT, ITEM, SHARD, access, any_shard, ending, label, labels, lists_shards,
-    metadata, names, over_shards,
+    COLLECTED, COMPONENT, ITEM, SHARD, access, any_shard, exit_handler, label, labels,
+    lists_shards, metadata, names, over_shards,
 };
 use crate::plan::Plan;
 use crate::train::{self, Inputs};
@@ -70,7 +70,7 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
     for group in &groups {
         templates.push(group.template(document, &plan, &groups)?);
     }
-    let last = ending::templates(document, &whole, report(document)?)?;
+    let last = exit_handler::templates(document, &whole, report(document)?)?;
     let mut stages = vec![Stage::Collect];
     // The message task of a training exists where notification is enabled.
     stages.extend((last.len() > 1).then_some(Stage::Alert));
@@ -82,8 +82,8 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
             parameters: parameters(document, &models),
             artifacts: Vec::new(),
         }),
-        active_deadline_seconds: Some(figures::TRAINING_DEADLINE_SECONDS),
-        parallelism: Some(figures::PARALLELISM),
+        active_deadline_seconds: Some(resources::TRAINING_DEADLINE_SECONDS),
+        parallelism: Some(resources::PARALLELISM),
         synchronization: Some(mutex(&names.train)),
         pod_gc: Some(PodGc { strategy: "OnPodSuccess".to_owned() }),
         ttl_strategy: Some(TtlStrategy {
@@ -300,10 +300,10 @@ fn report(document: &Document) -> Result<Template, StepError> {
     let stage = task.command.stage();
     let surroundings = Surroundings {
         document,
-        resources: figures::training(stage),
+        resources: resources::training(stage),
         store_secret: access::TRAINER,
         shares_work: false,
-        threads: figures::threads(stage),
+        threads: resources::threads(stage),
     };
     let run = Artifact {
         name: train::RUN.to_owned(),
@@ -325,8 +325,8 @@ fn report(document: &Document) -> Result<Template, StepError> {
             artifacts: output_artifacts(document, &task, ""),
         }),
         container: Some(step::container(&task, &surroundings)?),
-        active_deadline_seconds: Some(figures::STEP_DEADLINE_SECONDS),
-        retry_strategy: Some(figures::retry()),
+        active_deadline_seconds: Some(resources::STEP_DEADLINE_SECONDS),
+        retry_strategy: Some(resources::retry()),
         ..Template::default()
     })
 }

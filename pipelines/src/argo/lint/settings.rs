@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::objects::Objects;
 use super::{Finding, Report, values};
-use crate::argo::figures;
+use crate::argo::resources;
 use crate::argo::workflow::{CronWorkflow, Template, WorkflowSpec};
 
 pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
@@ -51,7 +51,7 @@ pub(super) fn template(spec: &WorkflowSpec, template: &Template, report: &mut Re
                 report.say("value", format!("`{name}`: `{text}` is not a duration, such as 10s"));
             }
         }
-        let expected = figures::retry_expression();
+        let expected = resources::retry_expression();
         if retry.expression != expected {
             report.say(
                 "retry",

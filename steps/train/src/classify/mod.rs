@@ -1,9 +1,9 @@
 //! Fitting for `task: classify`: class models, their predictions for left-out entities, and the
 //! resulting limits.
 
-mod figures;
 mod fitter;
 mod held_out;
+mod metrics;
 mod rows;
 
 use contract::bundle::{CandidateManifest, FileRecord};
@@ -14,8 +14,8 @@ use document::classify::Classify;
 use document::sections::Train as Sections;
 use frames::{Dataset, FeatureTable};
 
-use self::figures::Chosen;
 use self::fitter::Fitter;
+use self::metrics::Chosen;
 use self::rows::ClassRows;
 use crate::{FitError, MODEL_FILE};
 
@@ -91,7 +91,7 @@ fn fit(
     });
     let chosen = Chosen { log_loss, rule, bounds };
     let split = (&classify.split, seed, threads);
-    let figures = figures::sum_up(data, fitter, split, &repetitions, &chosen)?;
+    let figures = metrics::sum_up(data, fitter, split, &repetitions, &chosen)?;
     let model = model.calibrated(calibration).map_err(FitError::Model)?;
     let bytes = model.save().map_err(FitError::Model)?;
     Ok((bytes, ClassCandidate { classes: data.classes.clone(), bounds, figures }))

@@ -9,7 +9,7 @@ use super::outside::Outside;
 use super::step::{self, Surroundings, WORK};
 use super::training::{inputs, parameter};
 use super::workflow::{Archive, Artifact, Dag, DagTask, PodMetadata, S3Key, Template};
-use super::{COMPONENT, access, figures, label, lists_shards};
+use super::{COMPONENT, access, label, lists_shards, resources};
 use crate::plan::{Plan, Task};
 use crate::train;
 
@@ -47,10 +47,10 @@ fn alert(document: &Document, task: &Task) -> Result<Template, StepError> {
     let stage = task.command.stage();
     let surroundings = Surroundings {
         document,
-        resources: figures::training(stage),
+        resources: resources::training(stage),
         store_secret: access::TRAINER,
         shares_work: false,
-        threads: figures::threads(stage),
+        threads: resources::threads(stage),
     };
     let mut given = parameter("now", "{{workflow.creationTimestamp.RFC3339}}");
     let ports = task.command.inputs();
@@ -77,8 +77,8 @@ fn alert(document: &Document, task: &Task) -> Result<Template, StepError> {
             artifacts: super::group::output_artifacts(document, task, ""),
         }),
         container: Some(step::container(task, &surroundings)?),
-        active_deadline_seconds: Some(figures::STEP_DEADLINE_SECONDS),
-        retry_strategy: Some(figures::retry()),
+        active_deadline_seconds: Some(resources::STEP_DEADLINE_SECONDS),
+        retry_strategy: Some(resources::retry()),
         ..Template::default()
     })
 }
