@@ -46,9 +46,10 @@ const MAKERS: [(&str, u8); 8] = [
 const DAMAGED: &str = "StepError::damaged";
 
 /// Component that reports a message, by the prefix of the file's path.
-const PARTS: [(&str, &str); 22] = [
+const PARTS: [(&str, &str); 23] = [
     ("crates/contract/", "Files, flags and steps"),
     ("crates/document/", "The document"),
+    ("crates/yaml/", "The document"),
     ("crates/client/", "HTTP servers"),
     ("crates/frames/", "Tables between steps"),
     ("crates/models/", "Models and bundles"),

@@ -2,7 +2,7 @@
 //!
 //! It is a crate of its own because it is worth optimising: every step of a run reads the document again. The crate
 //! `saphyr-parser` holds it as generic code, which is compiled at the level of the crate that uses it, and
-//! `document` is not optimised in the first build.
+//! `document` is hardly optimised in the first build.
 
 pub use saphyr_parser::{Event, Marker, ScalarStyle, ScanError, Span};
 use saphyr_parser::{Parser, StrInput};

@@ -147,6 +147,8 @@ fn store(document: &Document, installation: &str) -> super::ConfigMap {
             [
                 label("AWS_ENDPOINT_URL", &format!("http://minio.{installation}:9000")),
                 label("AWS_REGION", "us-east-1"),
+                // One heap for all threads takes a megabyte less than one for each.
+                label("MALLOC_ARENA_MAX", "1"),
             ]
             .into(),
         )

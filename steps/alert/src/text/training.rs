@@ -1,6 +1,6 @@
 //! Texts about a training.
 
-use contract::units::{number, percent};
+use contract::units::{number, quantity};
 use document::alerts::TrainingResult;
 
 use crate::clean::clean;
@@ -62,7 +62,7 @@ fn find<'a>(all: &'a [Figure], part: &str, name: &str) -> Option<&'a Figure> {
 fn line(figure: &Figure, all: &[Figure]) -> Option<String> {
     let shown = |value: Option<f64>| {
         let value = value.filter(|value| value.is_finite())?;
-        Some(if figure.name.ends_with("_ratio") { percent(value) } else { number(value) })
+        Some(if figure.name.ends_with("_ratio") { quantity("ratio", value) } else { number(value) })
     };
     let bound = |ending: &str| {
         let name = format!("{}{ending}", figure.name);
