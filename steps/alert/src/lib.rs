@@ -1,7 +1,7 @@
 //! Sends messages about alerts that started or ended, each once.
 //!
 //! It reads the score objects with its own cursor, so an unreachable channel never delays scoring.
-//! [`machine`] finds what changed in a window, [`message`] groups it, [`outbox`] delivers it.
+//! [`state_machine`] finds what changed in a window, [`message`] groups it, [`outbox`] delivers it.
 //! Messages are saved with the cursor *before* they are sent, and removed afterwards: two
 //! concurrent runs cannot both make them, the [`lease`] lets only one run send, and after a run is
 //! killed at most one message is repeated, with the same key.
