@@ -104,25 +104,29 @@ impl Record for AlarmState {
             .with("time_ms", Numbers::I64(vec![self.time_ms]))
             .with("peaks", Numbers::F32(self.peaks.iter().copied().collect()))
             .with("open_rows", Numbers::U32(vec![self.open_rows]))
-            .with("open_peak", Numbers::F64(vec![self.open_peak, self.highest]))
-            .with("alarm_rows", Numbers::U32(vec![self.rows, self.rearm_rows]))
+            .with("open_peak", Numbers::F64(vec![self.open_peak]))
+            .with("alarm_rows", Numbers::U32(vec![self.rows]))
             .with("urgent", Numbers::U8(vec![u8::from(self.urgent)]))
+            .with("rearm_rows", Numbers::U32(vec![self.rearm_rows]))
+            .with("highest", Numbers::F64(vec![self.highest]))
     }
 
     fn from_arrays(arrays: &mut Arrays) -> Result<Self, StepError> {
-        // States of earlier versions have one number in each of these two.
-        let peaks = arrays.take_f64("open_peak")?;
-        let rows = arrays.take_u32("alarm_rows")?;
-        Ok(Self {
+        let mut state = Self {
             time_ms: arrays.take_i64("time_ms")?.first().copied().unwrap_or_default(),
             peaks: arrays.take_f32("peaks")?.into(),
             open_rows: arrays.take_u32("open_rows")?.first().copied().unwrap_or_default(),
-            open_peak: peaks.first().copied().unwrap_or_default(),
-            rows: rows.first().copied().unwrap_or_default(),
+            open_peak: arrays.take_f64("open_peak")?.first().copied().unwrap_or_default(),
+            rows: arrays.take_u32("alarm_rows")?.first().copied().unwrap_or_default(),
             urgent: arrays.take_flag("urgent")?,
-            rearm_rows: rows.get(1).copied().unwrap_or_default(),
-            highest: peaks.get(1).copied().unwrap_or_default(),
-        })
+            ..Self::default()
+        };
+        // A state of an earlier version does not hold these two.
+        if arrays.has("rearm_rows") {
+            state.rearm_rows = arrays.take_u32("rearm_rows")?.first().copied().unwrap_or_default();
+            state.highest = arrays.take_f64("highest")?.first().copied().unwrap_or_default();
+        }
+        Ok(state)
     }
 }
 

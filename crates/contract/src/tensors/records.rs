@@ -47,6 +47,11 @@ impl Arrays {
         self
     }
 
+    /// Returns whether it has the array, which a value of an earlier version may lack.
+    pub fn has(&self, name: &str) -> bool {
+        self.items.iter().any(|(known, _)| known == name)
+    }
+
     fn take(&mut self, name: &str) -> Result<Numbers, StepError> {
         let place = self.items.iter().position(|(known, _)| known == name);
         let place = place.ok_or_else(|| refused(name, "is missing"))?;
