@@ -5,11 +5,10 @@ use contract::StepError;
 use contract::steps::StepCommand;
 use document::Document;
 
-use super::outside::Outside;
 use super::step::{self, Surroundings, WORK};
 use super::training::{inputs, parameter};
-use super::workflow::{Archive, Artifact, Dag, DagTask, PodMetadata, S3Key, Template};
-use super::{COMPONENT, access, label, lists_shards, resources};
+use super::workflow::{Archive, Artifact, Dag, DagTask, S3Key, Template};
+use super::{group, lists_shards, resources};
 use crate::plan::{Plan, Task};
 use crate::train;
 
@@ -45,13 +44,7 @@ pub(super) fn templates(
 /// tasks wrote under their keys.
 fn alert(document: &Document, task: &Task) -> Result<Template, StepError> {
     let stage = task.command.stage();
-    let surroundings = Surroundings {
-        document,
-        resources: resources::training(stage),
-        store_secret: access::TRAINER,
-        shares_work: false,
-        threads: resources::threads(stage),
-    };
+    let surroundings = Surroundings::of_training(document, task, false);
     let mut given = parameter("now", "{{workflow.creationTimestamp.RFC3339}}");
     let ports = task.command.inputs();
     for (number, port) in ports.iter().filter(|port| port.name == "ended").enumerate() {
@@ -61,20 +54,18 @@ fn alert(document: &Document, task: &Task) -> Result<Template, StepError> {
             path: Some(step::input_path(&port.path.display().to_string(), false)?),
             // A task that never ran has no outcome.
             optional: Some(true),
-            s3: Some(S3Key { key: format!("runs/{}/{{{{workflow.uid}}}}/{below}", document.name) }),
+            s3: Some(S3Key { key: format!("{}{below}", group::run_key(&document.name)) }),
             archive: Some(Archive::default()),
             ..Artifact::default()
         });
     }
-    let outside = Outside::of(stage).map(|outside| outside.label());
-    let pod_labels = [label(COMPONENT, stage.name())].into_iter().chain(outside);
     Ok(Template {
         name: task.name.clone(),
-        metadata: Some(PodMetadata { labels: pod_labels.collect() }),
+        metadata: Some(step::pod_labels(stage.name(), &[stage])),
         inputs: Some(given),
         outputs: Some(super::workflow::Arguments {
             parameters: Vec::new(),
-            artifacts: super::group::output_artifacts(document, task, ""),
+            artifacts: group::output_artifacts(document, task, ""),
         }),
         container: Some(step::container(task, &surroundings)?),
         active_deadline_seconds: Some(resources::STEP_DEADLINE_SECONDS),

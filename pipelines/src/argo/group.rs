@@ -11,13 +11,12 @@ use contract::steps::StepCommand;
 use contract::{Stage, StepError};
 use document::Document;
 
-use super::outside::Outside;
 use super::step::{self, Surroundings, WORK};
 use super::training::{WORK_SIZE, declared};
 use super::workflow::{
-    Archive, Arguments, Artifact, ContainerSet, Parameter, PodMetadata, S3Key, Template, ValueFrom,
+    Archive, Arguments, Artifact, ContainerSet, Parameter, S3Key, Template, ValueFrom,
 };
-use super::{COMPONENT, LIST, SHARD, SHARD_REFERENCE, access, label, resources};
+use super::{LIST, SHARD, SHARD_REFERENCE, resources};
 use crate::plan::{Plan, Task};
 use crate::train::RUN;
 
@@ -185,16 +184,14 @@ impl Group {
     ) -> Result<Template, StepError> {
         let stages: Vec<Stage> = self.tasks(plan).map(|task| task.command.stage()).collect();
         let name = self.name(plan);
-        let mut pod_labels = vec![label(COMPONENT, &name)];
-        pod_labels.extend(stages.iter().filter_map(|stage| Some(Outside::of(*stage)?.label())));
         let artifacts = self.inputs(&document.name, plan, groups)?;
         let inputs = Arguments {
             parameters: declared(&self.passed(plan)?),
             artifacts: artifacts.into_iter().map(|(_, declared)| declared).collect(),
         };
         let template = Template {
+            metadata: Some(step::pod_labels(&name, &stages)),
             name,
-            metadata: Some(PodMetadata { labels: pod_labels.into_iter().collect() }),
             inputs: (inputs != Arguments::default()).then_some(inputs),
             outputs: Some(Arguments {
                 parameters: self.tasks(plan).filter_map(list_of_shards).collect(),
@@ -206,13 +203,7 @@ impl Group {
         };
         let mut containers = Vec::new();
         for (index, task) in self.0.iter().map(|index| (*index, &plan.tasks[*index])) {
-            let surroundings = Surroundings {
-                document,
-                resources: resources::training(task.command.stage()),
-                store_secret: access::TRAINER,
-                shares_work: !self.is_single(),
-                threads: resources::threads(task.command.stage()),
-            };
+            let surroundings = Surroundings::of_training(document, task, !self.is_single());
             let mut container = step::container(task, &surroundings)?;
             if !self.is_single() {
                 container.name = self.container(index, plan);

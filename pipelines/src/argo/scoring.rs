@@ -7,7 +7,6 @@ use document::Document;
 
 use super::cluster::Object;
 use super::group::{Group, MAIN, argo_name, list_of_shards, output_artifacts};
-use super::outside::Outside;
 use super::pod::Volume;
 use super::resources;
 use super::step::{self, Surroundings};
@@ -20,8 +19,8 @@ use super::workflow::{
     PodGc, PodMetadata, Template, TtlStrategy, WorkflowSpec,
 };
 use super::{
-    COLLECTED, COLLECTED_BEFORE, COMPONENT, ITEM, ITEM_COUNT, SHARD, SHARD_COUNT, TICK, access,
-    any_shard, label, labels, lists_shards, names, over_shards,
+    COLLECTED, COLLECTED_BEFORE, ITEM, ITEM_COUNT, SHARD, SHARD_COUNT, TICK, access, any_shard,
+    labels, lists_shards, names, over_shards,
 };
 use crate::plan::{Plan, Task};
 
@@ -116,12 +115,6 @@ fn stages(plan: &Plan) -> Vec<Stage> {
     plan.tasks.iter().map(|task| task.command.stage()).collect()
 }
 
-/// Returns the labels of a pod with these stages.
-fn pod_labels(component: &str, stages: &[Stage]) -> PodMetadata {
-    let allowed = stages.iter().filter_map(|stage| Some(Outside::of(*stage)?.label()));
-    PodMetadata { labels: allowed.chain([label(COMPONENT, component)]).collect() }
-}
-
 /// Makes the template of a tick of a shard, or of the whole pipeline: one pod.
 fn score(document: &Document, plan: &Plan, volumes: &[Volume]) -> Result<Template, StepError> {
     let group = Group::whole(plan);
@@ -142,7 +135,7 @@ fn score(document: &Document, plan: &Plan, volumes: &[Volume]) -> Result<Templat
     let names: Vec<&str> = ["now"].into_iter().chain(shard.into_iter().flatten()).collect();
     Ok(Template {
         name: SCORE.to_owned(),
-        metadata: Some(pod_labels(SCORE, &stages(plan))),
+        metadata: Some(step::pod_labels(SCORE, &stages(plan))),
         inputs: Some(Arguments { parameters: declared(&names), artifacts }),
         active_deadline_seconds: Some(resources::SCORING_DEADLINE_SECONDS),
         pod_spec_patch: step::volumes_patch(volumes, &set)?,
@@ -164,10 +157,10 @@ fn collecting(document: &Document, shard: Shard) -> Result<Template, StepError> 
     let list = list_of_shards(task).into_iter().collect();
     Ok(Template {
         name: argo_name(task),
-        metadata: Some(pod_labels(task.command.stage().name(), &stages(&plan))),
+        metadata: Some(step::pod_labels(task.command.stage().name(), &stages(&plan))),
         inputs: Some(Arguments { parameters: declared(&["now"]), artifacts: Vec::new() }),
         outputs: Some(Arguments { parameters: list, artifacts }),
-        container: Some(step::container(task, &surroundings(document, task, false))?),
+        container: Some(step::container(task, &Surroundings::of_scoring(document, task, false))?),
         active_deadline_seconds: Some(resources::SCORING_DEADLINE_SECONDS),
         ..Template::default()
     })
@@ -246,23 +239,12 @@ fn set(document: &Document, plan: &Plan) -> Result<Vec<super::pod::Container>, S
     let name = |index: usize| format!("{}-{}", index + 1, plan.tasks[index].name);
     let mut containers = Vec::new();
     for (index, task) in plan.tasks.iter().enumerate() {
-        let mut container = step::container(task, &surroundings(document, task, true))?;
+        let mut container = step::container(task, &Surroundings::of_scoring(document, task, true))?;
         container.name = name(index);
         container.dependencies = plan.needs(index).into_iter().map(name).collect();
         containers.push(container);
     }
     Ok(containers)
-}
-
-fn surroundings<'a>(document: &'a Document, task: &Task, shares_work: bool) -> Surroundings<'a> {
-    Surroundings {
-        document,
-        resources: resources::scoring(task.command.stage()),
-        store_secret: access::SCORER,
-        shares_work,
-        // One minute of data is processed faster than a second thread starts.
-        threads: 1,
-    }
 }
 
 /// Makes the tasks that run after a failed tick, in separate pods: waiting messages are sent,
@@ -300,9 +282,12 @@ fn ending(document: &Document, plan: &Plan) -> Result<Vec<Template>, StepError> 
         given.parameters.extend(shard.into_iter().flatten());
         templates.push(Template {
             name: task.name.clone(),
-            metadata: Some(pod_labels(stage.name(), &[stage])),
+            metadata: Some(step::pod_labels(stage.name(), &[stage])),
             inputs: Some(given),
-            container: Some(step::container(task, &surroundings(document, task, false))?),
+            container: Some(step::container(
+                task,
+                &Surroundings::of_scoring(document, task, false),
+            )?),
             active_deadline_seconds: Some(resources::SCORING_DEADLINE_SECONDS),
             ..Template::default()
         });

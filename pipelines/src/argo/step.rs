@@ -7,13 +7,14 @@ use contract::{Stage, StepError};
 use document::Document;
 
 use super::cluster::reference;
+use super::outside::Outside;
 use super::pod::{
     Capabilities, Container, EmptyDir, EnvFrom, PodSecurityContext, Resources, SeccompProfile,
     SecretVolume, SecurityContext, Volume, VolumeMount,
 };
 use super::resources::USER;
-use super::workflow::{Parameter, WorkflowSpec};
-use super::{names, resources, secrets, yaml};
+use super::workflow::{Parameter, PodMetadata, WorkflowSpec};
+use super::{COMPONENT, access, label, names, resources, secrets, yaml};
 use crate::plan::Task;
 
 /// The folder for outputs: the only writable folder of a pod.
@@ -42,6 +43,38 @@ pub(super) struct Surroundings<'a> {
     pub(super) shares_work: bool,
     /// How many threads it may use.
     pub(super) threads: u16,
+}
+
+impl<'a> Surroundings<'a> {
+    /// Returns the settings of a task of a training.
+    pub(super) fn of_training(document: &'a Document, task: &Task, shares_work: bool) -> Self {
+        let stage = task.command.stage();
+        Self {
+            document,
+            resources: resources::training(stage),
+            store_secret: access::TRAINER,
+            shares_work,
+            threads: resources::threads(stage),
+        }
+    }
+
+    /// Returns the settings of a task of a tick.
+    pub(super) fn of_scoring(document: &'a Document, task: &Task, shares_work: bool) -> Self {
+        Self {
+            document,
+            resources: resources::scoring(task.command.stage()),
+            store_secret: access::SCORER,
+            shares_work,
+            // One minute of data is processed faster than a second thread starts.
+            threads: 1,
+        }
+    }
+}
+
+/// Returns the labels of a pod with these stages; network policies select pods by them.
+pub(super) fn pod_labels(component: &str, stages: &[Stage]) -> PodMetadata {
+    let allowed = stages.iter().filter_map(|stage| Some(Outside::of(*stage)?.label()));
+    PodMetadata { labels: allowed.chain([label(COMPONENT, component)]).collect() }
 }
 
 /// Makes the container of a task, without name and dependencies.

@@ -16,8 +16,8 @@ use super::workflow::{
     WorkflowSpec, WorkflowTemplate, WorkflowTemplateRef,
 };
 use super::{
-    COLLECTED, COMPONENT, ITEM, SHARD, access, any_shard, exit_handler, label, labels,
-    lists_shards, metadata, names, over_shards,
+    COLLECTED, ITEM, SHARD, access, any_shard, exit_handler, labels, lists_shards, metadata, names,
+    over_shards,
 };
 use crate::plan::Plan;
 use crate::train::{self, Inputs};
@@ -298,13 +298,7 @@ fn report(document: &Document) -> Result<Template, StepError> {
         args.run_name = Some("{{workflow.uid}}".to_owned());
     }
     let stage = task.command.stage();
-    let surroundings = Surroundings {
-        document,
-        resources: resources::training(stage),
-        store_secret: access::TRAINER,
-        shares_work: false,
-        threads: resources::threads(stage),
-    };
+    let surroundings = Surroundings::of_training(document, &task, false);
     let run = Artifact {
         name: train::RUN.to_owned(),
         path: Some(step::input_path(&format!("{WORK}/{}", train::RUN), false)?),
@@ -318,7 +312,7 @@ fn report(document: &Document) -> Result<Template, StepError> {
     given.artifacts.push(run);
     Ok(Template {
         name: argo_name(&task),
-        metadata: Some(PodMetadata { labels: [label(COMPONENT, stage.name())].into() }),
+        metadata: Some(step::pod_labels(stage.name(), &[stage])),
         inputs: Some(given),
         outputs: Some(Arguments {
             parameters: Vec::new(),
