@@ -376,11 +376,10 @@ fn show(global: &Global, evaluation: &Evaluation) -> Result<(), StepError> {
     if let [Some(low), Some(high)] = ["f1_low", "f1_high"].map(figure) {
         text.push_str(&format!("95 % confidence interval of F1: {low:.2} to {high:.2}\n"));
     }
-    let episodes = figure("false_episodes").unwrap_or_default().to_string();
+    let episodes = models::reference::whole(figure("false_episodes").unwrap_or_default());
     text.push_str(&format!(
-        "{episodes} alarm{} began outside a fault; in the {} between faults {} of the windows were \
-         alarmed\n",
-        if episodes == "1" { "" } else { "s" },
+        "{} began outside a fault; in the {} between faults {} of the windows were alarmed\n",
+        units::counted(episodes as u64, "alarm"),
         units::seconds(86_400.0 * figure("normal_days").unwrap_or_default()),
         figure("false_alarm_ratio").map_or("-".to_owned(), units::percent)
     ));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
-use contract::{StepError, Timestamp, read_json, write_json};
+use contract::{StepError, Timestamp, read_json, units, write_json};
 use serde::{Deserialize, Serialize};
 use tracking::{Done, Sync};
 
@@ -53,8 +53,7 @@ pub(crate) fn execute(global: &Global, command: &TrackCommand) -> Result<(), Ste
     match global.output() {
         OutputFormat::Json => print_json(&runs)?,
         OutputFormat::Text => {
-            let noun = if runs.len() == 1 { "run" } else { "runs" };
-            print(&format!("{} {noun} mirrored\n", runs.len()))?;
+            print(&format!("{} mirrored\n", units::counted(runs.len() as u64, "run")))?;
         }
     }
     error.map_or(Ok(()), Err)

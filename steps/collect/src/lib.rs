@@ -49,8 +49,7 @@ use targets::{Divider, Target};
 /// that does not fit the document; unavailable (4) if all retries of a source failed.
 pub fn run(args: &CollectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let mut document = Sections::read(&args.document)?;
-    let folder = args.document.parent().unwrap_or(Path::new(""));
-    let count = shards::settle(&document, args, &data(&document, args, folder)?, outcome)?;
+    let count = shards::settle(&document, args, outcome)?;
     let args = &CollectArgs {
         shard: args.shard.and_then(Shard::of_several),
         shards: count.map(ShardCount::Number),

@@ -1,7 +1,6 @@
 //! The number of shards for which to collect.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use contract::steps::CollectArgs;
 use contract::{Outcome, ShardCount, ShardNumber, StepError, write_json};
@@ -34,13 +33,12 @@ pub fn live(
 pub(crate) fn settle(
     document: &Sections,
     args: &CollectArgs,
-    data: &BTreeMap<String, PathBuf>,
     outcome: &mut Outcome,
 ) -> Result<Option<u32>, StepError> {
     let count = match args.shards {
         None => return Ok(None),
         Some(ShardCount::Number(count)) => count,
-        Some(ShardCount::Auto) => automatic(document, args, data, outcome)?,
+        Some(ShardCount::Auto) => automatic(document, args, outcome)?,
     };
     if let Some(numbers) = &args.numbers {
         write_json(numbers, &ShardNumber::all(count))?;
@@ -51,7 +49,6 @@ pub(crate) fn settle(
 fn automatic(
     document: &Sections,
     args: &CollectArgs,
-    data: &BTreeMap<String, PathBuf>,
     outcome: &mut Outcome,
 ) -> Result<u32, StepError> {
     let live = match args.store.as_ref().or(args.live.as_ref()) {
@@ -63,10 +60,11 @@ fn automatic(
         live.unwrap_or(1)
     } else {
         let recorded = args.recorded.as_ref().or(args.live.as_ref());
+        let folder = args.document.parent().unwrap_or(Path::new(""));
         let entities = check::entities(Checked {
             document,
-            folder: args.document.parent().unwrap_or(Path::new("")),
-            data,
+            folder,
+            data: &crate::data(document, args, folder)?,
             store: recorded.map_or("", String::as_str),
             work: args.samples.parent().unwrap_or(Path::new("")),
             now: args.now,

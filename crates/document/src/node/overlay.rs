@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use contract::units::counted;
+
 use super::{Key, Node, Value};
 use crate::deserialize::{Misfit, closest};
 
@@ -64,9 +66,8 @@ pub(super) fn are_named(items: &[Node]) -> bool {
 }
 
 fn no_item(key: &Key, items: &[Node]) -> Misfit {
-    let count = items.len();
-    let words = if count == 1 { "item" } else { "items" };
-    let numbered = format!("the list has {count} {words}, numbered from 0");
+    let count = counted(items.len() as u64, "item");
+    let numbered = format!("the list has {count}, numbered from 0");
     let names: Vec<&str> = items.iter().filter_map(name_of).collect();
     let meant = closest(&key.text, names.iter().copied());
     let misfit = match meant {

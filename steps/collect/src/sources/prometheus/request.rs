@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use client::{causes, tls_failure};
+use contract::units::counted;
 use contract::{Span, StepError};
 use document::HttpUrl;
 use flate2::read::MultiGzDecoder;
@@ -85,9 +86,9 @@ impl Failure {
 impl Requester {
     /// Makes the error of a server that failed until the last retry.
     pub(crate) fn unavailable(&self, query: &RangeQuery, attempts: u32, what: &str) -> StepError {
-        let times = if attempts == 1 { "attempt" } else { "attempts" };
+        let attempts = counted(u64::from(attempts), "attempt");
         StepError::unavailable(format!(
-            "`{}`: {what} (query `{}`, {attempts} {times})",
+            "`{}`: {what} (query `{}`, {attempts})",
             self.endpoint.shown, query.name
         ))
         .hint(format!(
