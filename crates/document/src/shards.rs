@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::{Problem, problem, require};
 use crate::classify::Task;
 use crate::document::Document;
-use crate::sources::{PodLabel, Source};
+use crate::sources::Source;
 
 /// Placeholder for the selector of a shard in a query.
 const SELECTOR: &str = "$shard";
@@ -149,33 +149,7 @@ fn escaped(value: &str) -> String {
 /// Makes every source that can add the value of a label to each row do so, in place of its own
 /// label. Returns the number of such sources.
 pub fn label_rows(sources: &mut BTreeMap<String, Source>, label: &str) -> usize {
-    let sources = sources.values_mut();
-    sources.filter_map(|source| set_label(source, label)).count()
-}
-
-fn set_label(source: &mut Source, label: &str) -> Option<()> {
-    if let Some(pods) = source.kubernetes.as_mut() {
-        pods.own.label = PodLabel::PodLabel(label.to_owned());
-        return Some(());
-    }
-    let takes = source.kind().is_some_and(|kind| kind.settings().takes_label());
-    let own = match (takes, &mut source.table, &mut source.postgres) {
-        (true, _, _) => &mut source.label,
-        (false, Some(table), _) => &mut table.label,
-        (false, None, Some(table)) => &mut table.label,
-        (false, None, None) => return None,
-    };
-    *own = Some(label.to_owned());
-    Some(())
-}
-
-/// Returns whether a source adds a label of another meaning to its rows.
-fn is_labelled(source: &Source) -> bool {
-    let table = source.table.as_ref();
-    source.label.is_some()
-        || table.is_some_and(|table| table.label.is_some() || table.format.is_flows())
-        || source.postgres.as_ref().is_some_and(|table| table.label.is_some())
-        || source.features.as_ref().is_some_and(|group| group.labels)
+    sources.values_mut().map(|source| usize::from(source.set_label(label))).sum()
 }
 
 /// Checks the number of shards, and that no setting needs all entities at once.
@@ -197,10 +171,8 @@ pub(crate) fn check(document: &Document) -> Result<(), Problem> {
         return Err(problem("shards.count", "`task: classify` has no shards")
             .hint("a classifier needs all entities: remove `shards`"));
     }
-    let mut tests = document
-        .sources
-        .iter()
-        .filter_map(|(name, source)| source.table.as_ref()?.test.as_ref().map(|_| name));
+    let mut tests =
+        document.sources.iter().filter_map(|(name, source)| source.has_test().then_some(name));
     if let Some(name) = tests.next() {
         return Err(problem(
             "shards.count",
@@ -231,7 +203,7 @@ fn check_label(document: &Document) -> Result<(), Problem> {
             "are of `by: label`, and the shards are by hash".to_owned()
         });
     };
-    if let Some((name, _)) = document.sources.iter().find(|(_, source)| is_labelled(source)) {
+    if let Some((name, _)) = document.sources.iter().find(|(_, source)| source.has_label()) {
         return Err(problem(
             "shards.by",
             format!("a row has one label, and `sources.{name}` already has one of another meaning"),

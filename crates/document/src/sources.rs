@@ -94,6 +94,14 @@ macro_rules! kinds {
                 kinds
             }
 
+            /// Returns the kind to be changed; `None` if none is set.
+            pub(crate) fn settings_mut(&mut self) -> Option<&mut dyn SourceKind> {
+                $(if let Some(settings) = self.$field.as_mut() {
+                    return Some(settings);
+                })*
+                None
+            }
+
             /// Returns the kinds that are set.
             pub(crate) fn extensions_mut(&mut self) -> Vec<&mut dyn Extension> {
                 let mut kinds: Vec<&mut dyn Extension> = Vec::new();
@@ -171,6 +179,26 @@ impl Source {
     /// Returns the file or folder that holds the samples; `None` for a server.
     pub fn data(&self) -> Option<&PathBuf> {
         self.kind().and_then(|kind| kind.settings().data())
+    }
+
+    /// Makes the value of a label, tag or column the label of the rows, and returns whether the
+    /// source can.
+    pub(crate) fn set_label(&mut self, label: &str) -> bool {
+        if self.kind().is_some_and(|kind| kind.settings().takes_label()) {
+            self.label = Some(label.to_owned());
+            return true;
+        }
+        self.settings_mut().is_some_and(|settings| settings.set_label(label))
+    }
+
+    /// Returns whether the source adds a label to its rows.
+    pub(crate) fn has_label(&self) -> bool {
+        self.label.is_some() || self.kind().is_some_and(|kind| kind.settings().has_label())
+    }
+
+    /// Returns whether separate data of the source is the test part.
+    pub(crate) fn has_test(&self) -> bool {
+        self.kind().is_some_and(|kind| kind.settings().has_test())
     }
 
     /// Returns whether the samples have an end, at which `now: last_row` evaluates.
@@ -294,8 +322,7 @@ fn check_source(name: &str, source: &Source, is_alone: bool) -> Result<(), Probl
     require(is_alone || !has_other, &path, || {
         "one of several sources must list its `columns`".to_owned()
     })?;
-    let is_tested = source.table.as_ref().is_some_and(|table| table.test.is_some());
-    require(is_alone || !is_tested, &format!("{path}.table.test"), || {
+    require(is_alone || !source.has_test(), &format!("{path}.table.test"), || {
         "works only in a document with one source; `lynceus predict` scores any table".to_owned()
     })?;
     require(!is_alone || !source.broadcast, &format!("{path}.broadcast"), || {

@@ -53,6 +53,10 @@ impl Extension for FeaturesSource {
 }
 
 impl SourceKind for FeaturesSource {
+    fn has_label(&self) -> bool {
+        self.labels
+    }
+
     fn columns(&self, _: &Source, _: Span) -> Vec<SampleColumn> {
         let of = |name: &String| SampleColumn {
             name: name.clone(),

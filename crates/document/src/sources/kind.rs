@@ -15,6 +15,22 @@ pub(crate) trait SourceKind: Extension {
         self.takes_queries()
     }
 
+    /// Makes a column or label of the source the label of its rows, and returns whether it can; for a
+    /// kind whose label is not that of its series.
+    fn set_label(&mut self, _label: &str) -> bool {
+        false
+    }
+
+    /// Returns whether its settings add a label to its rows; the label of series is not among them.
+    fn has_label(&self) -> bool {
+        false
+    }
+
+    /// Returns whether separate data is the test part.
+    fn has_test(&self) -> bool {
+        false
+    }
+
     /// Returns whether the source uses the section `queries`.
     fn takes_queries(&self) -> bool {
         false

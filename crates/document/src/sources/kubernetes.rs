@@ -180,6 +180,11 @@ impl SourceKind for Http<KubernetesSource> {
         true
     }
 
+    fn set_label(&mut self, label: &str) -> bool {
+        self.own.label = PodLabel::PodLabel(label.to_owned());
+        true
+    }
+
     fn columns(&self, _: &Source, _: Span) -> Vec<SampleColumn> {
         if self.own.objects == KubernetesObjects::Nodes {
             return Vec::new();

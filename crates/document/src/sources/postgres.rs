@@ -117,6 +117,15 @@ impl SourceKind for PostgresSource {
         true
     }
 
+    fn set_label(&mut self, label: &str) -> bool {
+        self.label = Some(label.to_owned());
+        true
+    }
+
+    fn has_label(&self) -> bool {
+        self.label.is_some()
+    }
+
     fn columns(&self, _: &Source, _: Span) -> Vec<SampleColumn> {
         of_names(&self.columns, self.entity.as_ref())
     }

@@ -279,6 +279,19 @@ impl SourceKind for TableSource {
         Some(&self.path)
     }
 
+    fn set_label(&mut self, label: &str) -> bool {
+        self.label = Some(label.to_owned());
+        true
+    }
+
+    fn has_label(&self) -> bool {
+        self.label.is_some() || self.format.is_flows()
+    }
+
+    fn has_test(&self) -> bool {
+        self.test.is_some()
+    }
+
     fn has_last_row(&self) -> bool {
         true
     }
