@@ -75,12 +75,12 @@ impl Bundle {
             return Ok(None);
         };
         let options = ScoreOptions { min_completeness: 0.0, threads };
-        let verdicts = self.judge(part, &mut before.clone(), options)?;
+        let judgements = self.judge(part, &mut before.clone(), options)?;
         let values = matrix(part);
         let mut confusion = Confusion::new();
-        for row in 0..part.rows() {
+        for (row, judgement) in judgements.iter().enumerate() {
             let label = &labels.label[row];
-            let counts = verdicts.of_rows[row] == Verdict::Anomalous
+            let counts = judgement.verdict == Verdict::Anomalous
                 && !labels.excluded[row]
                 && !frames::is_normal(normal, label);
             if counts {

@@ -5,7 +5,7 @@ use contract::rules::Combine;
 use contract::score::{Cause, Combined, EntityScore, MemberScore, Verdict};
 use frames::FeatureTable;
 
-use crate::scoring::Verdicts;
+use crate::scoring::{Details, Judgement};
 use crate::{Bundle, Model, detector};
 
 impl Bundle {
@@ -13,52 +13,51 @@ impl Bundle {
     pub(crate) fn entity_score(
         &self,
         table: &FeatureTable,
-        verdicts: &Verdicts,
         row: usize,
+        judgement: &Judgement,
     ) -> EntityScore {
-        let verdict = verdicts.of_rows[row];
+        let verdict = judgement.verdict;
         let mean = self.manifest.vote.combine == Combine::Mean;
         let there = verdict != Verdict::NoData;
-        let combined = (mean && there).then(|| Combined {
-            score: verdicts.combined[row],
-            threshold: verdicts.combined_thresholds[row],
+        let combined = (mean && there).then_some(Combined {
+            score: judgement.combined,
+            threshold: judgement.combined_threshold,
         });
-        let members = self.members.iter().enumerate().filter(|_| there);
-        let members = members.map(|(index, member)| {
-            let (decision, threshold) =
-                (verdicts.decisions[index][row], verdicts.thresholds[index][row]);
-            MemberScore {
-                kind: member.kind.clone(),
-                decision,
-                calibrated: self.reference.calibrated(&member.kind, decision),
-                threshold,
-                vote: verdicts.voted[index][row],
-            }
+        let decided = self.members.iter().zip(&judgement.members);
+        let members = decided.map(|(member, decided)| MemberScore {
+            kind: member.kind.clone(),
+            decision: decided.decision,
+            calibrated: self.reference.calibrated(&member.kind, decided.decision),
+            threshold: decided.threshold,
+            vote: decided.voted,
         });
         let members: Vec<MemberScore> = members.collect();
+        let details = judgement.details.as_deref();
         let causes = match verdict {
-            Verdict::Anomalous => self.causes(table, row, &members, verdicts),
+            Verdict::Anomalous => self.causes(table, row, &members, details),
             Verdict::Normal | Verdict::NoData => Vec::new(),
         };
         EntityScore {
-            completeness: verdicts.completeness[row],
-            votes: verdicts.votes[row],
+            completeness: judgement.completeness,
+            votes: judgement.votes,
             combined,
             members,
             causes,
-            urgent: verdicts.urgent[row],
-            drifting: self.names(verdicts.drifting.get(&row)),
-            new_level: verdicts.new_levels.get(&row).map(|new| contract::score::NewLevel {
-                since: Timestamp::from_ms(new.since_ms),
-                features: self.names(Some(&new.columns)),
+            urgent: judgement.urgent,
+            drifting: self.names(details.map(|details| details.drifting.as_slice())),
+            new_level: details.and_then(|details| details.new_level.as_ref()).map(|new| {
+                contract::score::NewLevel {
+                    since: Timestamp::from_ms(new.since_ms),
+                    features: self.names(Some(&new.columns)),
+                }
             }),
-            missing: self.names(verdicts.missing.get(&row)),
+            missing: self.names(details.map(|details| details.missing.as_slice())),
             diagnosis: self.diagnosed(table, row, verdict),
             ..EntityScore::bare(table.table.entity_of(row).to_owned(), verdict)
         }
     }
 
-    fn names(&self, columns: Option<&Vec<usize>>) -> Vec<String> {
+    fn names(&self, columns: Option<&[usize]>) -> Vec<String> {
         let known = &self.manifest.contract.columns;
         let names = columns.into_iter().flatten().filter_map(|column| known.get(*column));
         names.map(|column| column.name.clone()).collect()
@@ -72,14 +71,14 @@ impl Bundle {
         table: &FeatureTable,
         row: usize,
         scores: &[MemberScore],
-        verdicts: &Verdicts,
+        details: Option<&Details>,
     ) -> Vec<Cause> {
         let columns = &table.table.columns;
         let values =
             columns.iter().map(|column| column.values[row]).collect::<ndarray::Array1<f64>>();
         let any_vote = scores.iter().any(|score| score.vote);
         let mut shares = vec![0.0; columns.len()];
-        for ((index, member), score) in self.members.iter().enumerate().zip(scores) {
+        for ((number, member), score) in self.members.iter().enumerate().zip(scores) {
             if any_vote && !score.vote {
                 continue;
             }
@@ -93,7 +92,8 @@ impl Bundle {
             let attribution = match &member.model {
                 Model::Rows(detector) => detector.attribution(values.view()),
                 Model::Sequence(_) => {
-                    verdicts.attributions.get(&(row, index)).cloned().unwrap_or_default()
+                    let kept = details.and_then(|details| details.attributions.get(&number));
+                    kept.cloned().unwrap_or_default()
                 }
             };
             shares.iter_mut().zip(attribution).for_each(|(share, part)| *share += weight * part);

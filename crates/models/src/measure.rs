@@ -133,10 +133,10 @@ impl Bundle {
         threads: usize,
     ) -> Result<BTreeMap<String, f64>, StepError> {
         let options = ScoreOptions { min_completeness: 0.0, threads };
-        let verdicts = self.judge(part, &mut before.clone(), options)?;
-        let mut truth = Truth::of(part, normal, |row| verdicts.of_rows[row] != Verdict::NoData);
+        let judgements = self.judge(part, &mut before.clone(), options)?;
+        let mut truth = Truth::of(part, normal, |row| judgements[row].verdict != Verdict::NoData);
         truth.sort_by_time(part);
-        let is_alarm = |row: usize| verdicts.of_rows[row] == Verdict::Anomalous;
+        let is_alarm = |row: usize| judgements[row].verdict == Verdict::Anomalous;
         let alarms: Vec<bool> = truth.rows.iter().map(|&row| is_alarm(row)).collect();
         let rows = truth.rows.len() as f64;
         let mut named = BTreeMap::from([("rows".to_owned(), rows)]);
@@ -150,7 +150,7 @@ impl Bundle {
         let delays = events::delays(part, &truth, is_alarm);
         let counted = Counted {
             entities: truth.rows.iter().map(|&row| part.table.entity[row]).collect(),
-            scores: truth.rows.iter().map(|&row| verdicts.combined[row]).collect(),
+            scores: truth.rows.iter().map(|&row| judgements[row].combined).collect(),
             alarms,
             anomalous: truth.anomalous,
         };
@@ -168,11 +168,12 @@ impl Bundle {
         threads: usize,
     ) -> Result<BTreeMap<String, BTreeMap<String, f64>>, StepError> {
         let options = ScoreOptions { min_completeness: 0.0, threads };
-        let verdicts = self.judge(part, &mut before.clone(), options)?;
-        let truth = Truth::of(part, normal, |row| verdicts.of_rows[row] != Verdict::NoData);
-        let members = self.manifest().members.iter().zip(&verdicts.decisions);
-        let measured = members.filter_map(|(member, decisions)| {
-            let scores: Vec<f64> = truth.rows.iter().map(|&row| decisions[row]).collect();
+        let judgements = self.judge(part, &mut before.clone(), options)?;
+        let truth = Truth::of(part, normal, |row| judgements[row].verdict != Verdict::NoData);
+        let members = self.manifest().members.iter().enumerate();
+        let measured = members.filter_map(|(number, member)| {
+            let decision = |row: &usize| judgements[*row].members[number].decision;
+            let scores: Vec<f64> = truth.rows.iter().map(decision).collect();
             let auc = quality::roc_auc(&scores, &truth.anomalous)?;
             let precision = quality::average_precision(&scores, &truth.anomalous)?;
             let figures = [("roc_auc", auc), ("average_precision", precision)];

@@ -1,23 +1,23 @@
 //! Scoring: verdicts of rows in order of time, and the state between rows.
 
-use std::collections::BTreeMap;
-
 use contract::rules::{Combine, Threshold};
 use contract::score::{EntityScore, Verdict};
-use contract::{Decimal, Span, StepError, Timestamp};
+use contract::{Span, StepError, Timestamp};
 use frames::FeatureTable;
 use ndarray::{Array2, ArrayView1};
 
-use crate::sequence::{DynMemory, DynSequence, NewLevel, Notices};
+use crate::sequence::{DynMemory, DynSequence};
 use crate::threshold::Judged;
 use crate::vote;
 use crate::{Bundle, Model, matrix};
 
 mod absence;
 mod decide;
+mod judgement;
 mod series;
 mod state;
 
+pub(crate) use judgement::{Details, Judgement};
 use series::entry;
 pub use state::ScoreState;
 
@@ -36,38 +36,11 @@ pub struct ScoreOptions {
     pub threads: usize,
 }
 
-/// A row and its verdict.
+/// A row that is judged.
 struct Row<'a> {
-    number: usize,
     time: Timestamp,
     entity: &'a str,
     values: ArrayView1<'a, f64>,
-}
-
-/// Verdicts of rows; one item per row in every vector, in the order of the rows.
-#[derive(Debug, Default)]
-pub(crate) struct Verdicts {
-    pub(crate) of_rows: Vec<Verdict>,
-    /// Combined score, on which rows can be ranked; for `no_data` it is `NaN`.
-    pub(crate) combined: Vec<f64>,
-    pub(crate) combined_thresholds: Vec<f64>,
-    pub(crate) completeness: Vec<f64>,
-    pub(crate) votes: Vec<Decimal>,
-    /// Decision scores by member, then by row.
-    pub(crate) decisions: Vec<Vec<f64>>,
-    /// Thresholds by member, then by row, as decision scores.
-    pub(crate) thresholds: Vec<Vec<f64>>,
-    /// Votes by member, then by row.
-    pub(crate) voted: Vec<Vec<bool>>,
-    pub(crate) urgent: Vec<bool>,
-    /// Columns of a drift notice, by row.
-    pub(crate) drifting: BTreeMap<usize, Vec<usize>>,
-    /// Columns with a new level after the last alarm, by row.
-    pub(crate) new_levels: BTreeMap<usize, NewLevel>,
-    /// Columns that have had no value for a while, by row.
-    pub(crate) missing: BTreeMap<usize, Vec<usize>>,
-    /// Attributions of models that score rows in the order of time, by anomalous row and member.
-    pub(crate) attributions: BTreeMap<(usize, usize), Vec<f64>>,
 }
 
 impl Bundle {
@@ -81,52 +54,57 @@ impl Bundle {
         state: &mut ScoreState,
         options: ScoreOptions,
     ) -> Result<Vec<EntityScore>, StepError> {
-        let verdicts = self.judge(table, state, options)?;
-        Ok(self.entity_scores(table, &verdicts))
+        let judgements = self.judge(table, state, options)?;
+        Ok(self.entity_scores(table, &judgements))
     }
 
-    fn entity_scores(&self, table: &FeatureTable, verdicts: &Verdicts) -> Vec<EntityScore> {
-        (0..table.rows()).map(|row| self.entity_score(table, verdicts, row)).collect()
+    fn entity_scores(&self, table: &FeatureTable, judgements: &[Judgement]) -> Vec<EntityScore> {
+        let rows = judgements.iter().enumerate();
+        rows.map(|(row, judgement)| self.entity_score(table, row, judgement)).collect()
     }
 
+    /// Judges rows as [`Bundle::score`] does; returns one judgement per row, in the order of the
+    /// rows.
     pub(crate) fn judge(
         &self,
         table: &FeatureTable,
         state: &mut ScoreState,
         options: ScoreOptions,
-    ) -> Result<Verdicts, StepError> {
+    ) -> Result<Vec<Judgement>, StepError> {
         self.check_contract(table)?;
         let tables = [(table, matrix(table))];
-        let verdicts = self.decide(&tables, options).pop().unwrap_or_default();
+        let mut judgements = self.decide(&tables, options).pop().unwrap_or_default();
         let [(table, values)] = &tables;
-        self.judge_rows((table, values), verdicts, state)
+        self.judge_rows(table, values, &mut judgements, state)?;
+        Ok(judgements)
     }
 
     /// Judges rows whose models have decided, in the order of time.
     fn judge_rows(
         &self,
-        (table, values): (&FeatureTable, &Array2<f64>),
-        mut verdicts: Verdicts,
+        table: &FeatureTable,
+        values: &Array2<f64>,
+        judgements: &mut [Judgement],
         state: &mut ScoreState,
-    ) -> Result<Verdicts, StepError> {
+    ) -> Result<(), StepError> {
         self.adopt(state)?;
         let mut order: Vec<usize> = (0..table.rows()).collect();
         order.sort_by_key(|row| table.table.times[*row]);
         for row in order.iter().copied() {
-            if verdicts.of_rows[row] != Verdict::NoData {
+            let judgement = &mut judgements[row];
+            if judgement.verdict != Verdict::NoData {
                 let of_row = Row {
-                    number: row,
                     time: table.table.times[row],
                     entity: table.table.entity_of(row),
                     values: values.row(row),
                 };
-                self.judge_row(&of_row, &mut verdicts, state);
+                self.judge_row(&of_row, judgement, state);
             }
         }
         if let Some(last) = order.last() {
             self.forget(state, table.table.times[*last]);
         }
-        Ok(verdicts)
+        Ok(())
     }
 
     /// Returns an empty state, without the bundle's state, which is that at the end of its data
@@ -174,97 +152,88 @@ impl Bundle {
     }
 
     /// Compares a row's scores with the thresholds of its time, and updates the thresholds.
-    fn judge_row(&self, of: &Row<'_>, verdicts: &mut Verdicts, state: &mut ScoreState) {
-        let (row, rules) = (of.number, &self.manifest.vote);
-        let open = self.follow(of, verdicts, state);
-        for (index, member) in self.members.iter().enumerate() {
-            let decision = verdicts.decisions[index][row];
-            let threshold = member.series.scale.backward(member.series.threshold(
-                state,
-                &member.kind,
-                of.entity,
-            ));
-            verdicts.thresholds[index][row] = threshold;
-            if open[index] && decision > threshold {
-                verdicts.voted[index][row] = true;
-                verdicts.votes[row] = verdicts.votes[row] + member.weight;
+    fn judge_row(&self, of: &Row<'_>, judgement: &mut Judgement, state: &mut ScoreState) {
+        let rules = &self.manifest.vote;
+        self.follow(of, judgement, state);
+        for (member, decided) in self.members.iter().zip(&mut judgement.members) {
+            let threshold = member.series.threshold(state, &member.kind, of.entity);
+            decided.threshold = member.series.scale.backward(threshold);
+            if decided.open && decided.decision > decided.threshold {
+                decided.voted = true;
+                judgement.votes = judgement.votes + member.weight;
             }
         }
-        let mean = self.mean(row, verdicts);
-        let combined = match rules.combine {
+        let mean = self.mean(judgement);
+        judgement.combined = match rules.combine {
             Combine::Votes => mean,
             Combine::Mean => state.smoothing.add(of.entity, of.time, mean, rules.smoothing),
         };
-        let combined_threshold = self.combined.threshold(state, COMBINED, of.entity);
+        judgement.combined_threshold = self.combined.threshold(state, COMBINED, of.entity);
         let alarmed = match rules.combine {
-            Combine::Votes => verdicts.votes[row] >= rules.alarm_at,
-            Combine::Mean => open.iter().all(|open| *open) && combined > combined_threshold,
+            Combine::Votes => judgement.votes >= rules.alarm_at,
+            Combine::Mean => {
+                judgement.is_open() && judgement.combined > judgement.combined_threshold
+            }
         };
         if alarmed {
-            verdicts.of_rows[row] = Verdict::Anomalous;
+            judgement.verdict = Verdict::Anomalous;
         }
         for (_, model) in self.sequences() {
             if let Some(memory) = memory_of(state, model, of.entity) {
                 model.judged(memory, alarmed);
-                verdicts.new_levels.extend(model.new_level(memory).map(|new| (row, new)));
+                if let Some(new_level) = model.new_level(memory) {
+                    judgement.details.get_or_insert_default().new_level = Some(new_level);
+                }
             }
         }
-        (verdicts.combined[row], verdicts.combined_thresholds[row]) =
-            (combined, combined_threshold);
-        verdicts.urgent[row] = self.observe(of, &open, verdicts, state) && alarmed;
-        self.attribute(of, verdicts, state);
-        self.withhold(row, &open, verdicts);
+        judgement.urgent = self.observe(of, judgement, state) && alarmed;
+        if alarmed {
+            self.attribute(of, judgement, state);
+        }
+        self.withhold(judgement);
     }
 
     /// Limits a score to its threshold if it exceeds it only because of earlier rows. Thresholds
     /// learn the unlimited score.
-    fn withhold(&self, row: usize, open: &[bool], verdicts: &mut Verdicts) {
-        let closed: Vec<usize> = (0..open.len()).filter(|index| !open[*index]).collect();
-        if closed.is_empty() {
+    fn withhold(&self, judgement: &mut Judgement) {
+        if judgement.is_open() {
             return;
         }
-        for index in closed {
-            let threshold = verdicts.thresholds[index][row];
-            let decision = &mut verdicts.decisions[index][row];
-            *decision = decision.min(threshold);
+        for member in judgement.members.iter_mut().filter(|member| !member.open) {
+            member.decision = member.decision.min(member.threshold);
         }
-        match self.manifest.vote.combine {
-            Combine::Votes => verdicts.combined[row] = self.mean(row, verdicts),
-            Combine::Mean => {
-                verdicts.combined[row] =
-                    verdicts.combined[row].min(verdicts.combined_thresholds[row]);
-            }
-        }
+        judgement.combined = match self.manifest.vote.combine {
+            Combine::Votes => self.mean(judgement),
+            Combine::Mean => judgement.combined.min(judgement.combined_threshold),
+        };
     }
 
     /// Returns the weighted mean of the members' standardised scores of a row.
-    fn mean(&self, row: usize, verdicts: &Verdicts) -> f64 {
-        let standardised = self.members.iter().enumerate().map(|(index, member)| {
-            (member.kind.as_str(), member.series.scale.standardised(verdicts.decisions[index][row]))
+    fn mean(&self, judgement: &Judgement) -> f64 {
+        let decided = self.members.iter().zip(&judgement.members);
+        let standardised = decided.map(|(member, decided)| {
+            (member.kind.as_str(), member.series.scale.standardised(decided.decision))
         });
         vote::mean(&self.manifest.vote, standardised)
     }
 
-    /// Moves the memories of the models that score rows in the order of time, and notes their scores.
-    /// Says of each member whether an alarm may stand as far as it is concerned.
-    fn follow(&self, of: &Row<'_>, verdicts: &mut Verdicts, state: &mut ScoreState) -> Vec<bool> {
-        let mut open = vec![true; self.members.len()];
+    /// Moves the memories of the models that score rows in the order of time, and notes their
+    /// scores and whether they allow an alarm.
+    fn follow(&self, of: &Row<'_>, judgement: &mut Judgement, state: &mut ScoreState) {
         if self.sequences().next().is_none() {
-            self.watch_absence(of, verdicts, state);
-            return open;
+            self.watch_absence(of, judgement, state);
+            return;
         }
-        let (number, values) = (of.number, of.values.to_vec());
-        for (index, model) in self.sequences() {
+        let values = of.values.to_vec();
+        for (number, model) in self.sequences() {
             let memories = state.memories.entry(model.records()).or_default();
             let memory = entry(memories, of.entity, || model.fresh());
             let step = model.step(memory, of.time.ms(), &values);
-            verdicts.decisions[index][number] = step.decision;
-            open[index] = step.open;
-            let Notices { drifting, missing } = model.notices(memory);
-            note(&mut verdicts.drifting, number, drifting);
-            note(&mut verdicts.missing, number, missing);
+            let member = &mut judgement.members[number];
+            (member.decision, member.open) = (step.decision, step.open);
+            let notices = model.notices(memory);
+            judgement.add_notices(&notices.drifting, &notices.missing);
         }
-        open
     }
 
     /// Returns the models that score rows in the order of time, with their numbers among the members.
@@ -275,40 +244,32 @@ impl Bundle {
         })
     }
 
-    /// The shares of an alarm's features can be computed only while the state is at its row.
-    fn attribute(&self, of: &Row<'_>, verdicts: &mut Verdicts, state: &mut ScoreState) {
-        if verdicts.of_rows[of.number] != Verdict::Anomalous {
-            return;
-        }
-        for (index, model) in self.sequences() {
+    /// Adds the shares of an alarm's features, which can be computed only while the state is at
+    /// its row.
+    fn attribute(&self, of: &Row<'_>, judgement: &mut Judgement, state: &mut ScoreState) {
+        for (number, model) in self.sequences() {
             if let Some(memory) = memory_of(state, model, of.entity) {
-                verdicts.attributions.insert((of.number, index), model.attribution(memory));
+                let details = judgement.details.get_or_insert_default();
+                details.attributions.insert(number, model.attribution(memory));
             }
         }
     }
 
-    /// Updates the thresholds; returns whether the alarm is urgent.
-    fn observe(
-        &self,
-        of: &Row<'_>,
-        open: &[bool],
-        verdicts: &Verdicts,
-        state: &mut ScoreState,
-    ) -> bool {
-        let alarmed = verdicts.of_rows[of.number] == Verdict::Anomalous;
+    /// Updates the thresholds; returns whether an alarm is urgent.
+    fn observe(&self, of: &Row<'_>, judgement: &Judgement, state: &mut ScoreState) -> bool {
+        let alarmed = judgement.verdict == Verdict::Anomalous;
         if self.manifest.vote.combine == Combine::Mean {
-            let open = open.iter().all(|open| *open);
-            let judged = Judged { score: verdicts.combined[of.number], alarmed, open };
+            let judged = Judged { score: judgement.combined, alarmed, open: judgement.is_open() };
             return self.combined.observe(state, COMBINED, of, judged);
         }
         let mut urgent = false;
-        for (index, member) in self.members.iter().enumerate() {
-            let score = member.series.scale.forward(verdicts.decisions[index][of.number]);
+        for (member, decided) in self.members.iter().zip(&judgement.members) {
+            let score = member.series.scale.forward(decided.decision);
             // A threshold by false alarms uses the alarms of its own model, a trailing threshold
             // those of the vote.
             let own = member.series.alarms.is_some();
-            let alarmed = if own { verdicts.voted[index][of.number] } else { alarmed };
-            let judged = Judged { score, alarmed, open: open[index] };
+            let alarmed = if own { decided.voted } else { alarmed };
+            let judged = Judged { score, alarmed, open: decided.open };
             urgent |= member.series.observe(state, &member.kind, of, judged);
         }
         urgent
@@ -321,16 +282,6 @@ fn memory_of<'a>(
     entity: &str,
 ) -> Option<&'a mut DynMemory> {
     state.memories.get_mut(model.records())?.get_mut(entity)
-}
-
-/// Adds columns to those of a row, in order.
-fn note(rows: &mut BTreeMap<usize, Vec<usize>>, row: usize, columns: Vec<usize>) {
-    if !columns.is_empty() {
-        let all = rows.entry(row).or_default();
-        all.extend(columns);
-        all.sort_unstable();
-        all.dedup();
-    }
 }
 
 #[cfg(test)]

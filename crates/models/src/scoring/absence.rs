@@ -7,7 +7,7 @@ use contract::tensors::{Arrays, Numbers, Record};
 use ndarray::ArrayView1;
 
 use super::series::entry;
-use super::{Row, ScoreState, Verdicts};
+use super::{Judgement, Row, ScoreState};
 use crate::Bundle;
 use crate::adaptive::MOST_CARRIED_ROWS;
 
@@ -63,7 +63,7 @@ impl Bundle {
     pub(super) fn watch_absence(
         &self,
         of: &Row<'_>,
-        verdicts: &mut Verdicts,
+        judgement: &mut Judgement,
         state: &mut ScoreState,
     ) {
         // Most entities have no missing column, and need no state.
@@ -78,9 +78,7 @@ impl Bundle {
             let sketch = columns.get(*column).and_then(|it| self.reference.feature(&it.name));
             sketch.is_some_and(|sketch| sketch.count > 0)
         });
-        if !missing.is_empty() {
-            verdicts.missing.insert(of.number, missing);
-        }
+        judgement.add_notices(&[], &missing);
     }
 }
 

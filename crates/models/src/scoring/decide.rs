@@ -1,11 +1,11 @@
 //! What models that score each row by itself say of the rows of one table or of several.
 
-use contract::score::{EntityScore, Verdict};
-use contract::{Decimal, StepError};
+use contract::StepError;
+use contract::score::EntityScore;
 use frames::FeatureTable;
 use ndarray::{Array2, ArrayView1, Axis, concatenate};
 
-use super::{ScoreOptions, ScoreState, Verdicts};
+use super::{Judgement, ScoreOptions, ScoreState};
 use crate::{Bundle, Model, matrix};
 
 impl Bundle {
@@ -24,25 +24,27 @@ impl Bundle {
         let score = |table: &&FeatureTable| {
             self.check_contract(table)?;
             // There is one for each table that fits, in their order.
-            let Some(((table, values), verdicts)) = decided.next() else { return Ok(Vec::new()) };
+            let Some(((table, values), mut judgements)) = decided.next() else {
+                return Ok(Vec::new());
+            };
             let state = &mut ScoreState::default();
-            let verdicts = self.judge_rows((table, values), verdicts, state)?;
-            Ok(self.entity_scores(table, &verdicts))
+            self.judge_rows(table, values, &mut judgements, state)?;
+            Ok(self.entity_scores(table, &judgements))
         };
         tables.iter().map(score).collect()
     }
 
     /// Computes completeness, and the decision scores of models that score each row by itself, with one
-    /// call of each model for the rows of all tables. Returns what was found of each table.
+    /// call of each model for the rows of all tables. Returns the judgements of each table's rows.
     pub(super) fn decide(
         &self,
         tables: &[(&FeatureTable, Array2<f64>)],
         options: ScoreOptions,
-    ) -> Vec<Verdicts> {
+    ) -> Vec<Vec<Judgement>> {
         let open = |(table, values): &(&FeatureTable, Array2<f64>)| {
             self.undecided(table, values, options.min_completeness)
         };
-        let (mut verdicts, scored): (Vec<Verdicts>, Vec<Vec<usize>>) =
+        let (mut judgements, scored): (Vec<Vec<Judgement>>, Vec<Vec<usize>>) =
             tables.iter().map(open).unzip();
         let chosen;
         let view = match (tables, scored.as_slice()) {
@@ -62,47 +64,36 @@ impl Bundle {
         for (number, member) in self.members.iter().enumerate() {
             let Model::Rows(detector) = &member.model else { continue };
             let mut decisions = detector.decision(view, options.threads).into_iter();
-            for (verdicts, rows) in verdicts.iter_mut().zip(&scored) {
-                let of_member = &mut verdicts.decisions[number];
+            for (judgements, rows) in judgements.iter_mut().zip(&scored) {
                 rows.iter().zip(&mut decisions).for_each(|(row, decision)| {
-                    of_member[*row] = decision;
+                    judgements[*row].members[number].decision = decision;
                 });
             }
         }
-        verdicts
+        judgements
     }
 
-    /// Returns verdicts that no model has decided yet, and the rows of which enough is there.
+    /// Returns judgements on which no model has decided yet, and the numbers of the rows that have
+    /// enough values.
     fn undecided(
         &self,
         table: &FeatureTable,
         values: &Array2<f64>,
         min_completeness: f64,
-    ) -> (Verdicts, Vec<usize>) {
-        let rows = table.rows();
+    ) -> (Vec<Judgement>, Vec<usize>) {
         let columns = values.ncols().max(1) as f64;
         let present = |row: ArrayView1<'_, f64>| row.iter().filter(|v| v.is_finite()).count();
-        let completeness: Vec<f64> =
-            values.rows().into_iter().map(|row| present(row) as f64 / columns).collect();
-        let scored: Vec<usize> = (0..rows)
-            .filter(|&row| completeness[row] >= min_completeness && !table.warm_up[row])
-            .collect();
-        let mut of_rows = vec![Verdict::NoData; rows];
-        scored.iter().for_each(|row| of_rows[*row] = Verdict::Normal);
-        let nothing = vec![f64::NAN; rows];
-        let members = self.members.len();
-        let verdicts = Verdicts {
-            of_rows,
-            combined: nothing.clone(),
-            combined_thresholds: nothing.clone(),
-            completeness,
-            votes: vec![Decimal::ZERO; rows],
-            decisions: vec![nothing.clone(); members],
-            thresholds: vec![nothing; members],
-            voted: vec![vec![false; rows]; members],
-            urgent: vec![false; rows],
-            ..Verdicts::default()
-        };
-        (verdicts, scored)
+        let mut scored = Vec::new();
+        let rows = values.rows().into_iter().zip(&table.warm_up).enumerate();
+        let judgements = rows.map(|(number, (row, is_warm_up))| {
+            let completeness = present(row) as f64 / columns;
+            if completeness < min_completeness || *is_warm_up {
+                return Judgement::no_data(completeness);
+            }
+            scored.push(number);
+            Judgement::undecided(completeness, self.members.len())
+        });
+        let judgements = judgements.collect();
+        (judgements, scored)
     }
 }
