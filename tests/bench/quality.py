@@ -22,6 +22,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
 import changes
+import held_out
 
 SAVED = Path(__file__).with_name("quality.json")
 FIGURES = {
@@ -143,13 +144,19 @@ def recording(folder):
 
 
 OTHERS = {"nezha": nezha, "nab": nab, "petshop": petshop, "k8s-recording": recording}
+# Before the name of a group whose sets no setting was chosen with.
+HELD_OUT = "held out: "
 
 
 def sets(data):
     """All sets of a folder, by group: name, seconds between rows, training and test table."""
     found = {}
     for folder in [data, *sorted(path for path in data.iterdir() if path.is_dir())]:
-        found[folder.name] = list(OTHERS.get(folder.name, pairs)(folder))
+        if folder.name in held_out.READERS:
+            for group, *of_set in held_out.READERS[folder.name](folder):
+                found.setdefault(HELD_OUT + group, []).append(of_set)
+        else:
+            found[folder.name] = list(OTHERS.get(folder.name, pairs)(folder))
     return {group: of_group for group, of_group in found.items() if of_group}
 
 
@@ -312,7 +319,7 @@ def main():
     plain = set() if arguments.no_peers else set(found)
     if arguments.changes:
         for group, of_group in list(found.items()):
-            if group not in OTHERS:
+            if group not in OTHERS and not group.startswith(HELD_OUT):
                 found |= changes.changed(group, of_group)
             if group == "nezha":
                 found["nezha: pods as entities of one model"] = [changes.entities(of_group)]
