@@ -7,7 +7,7 @@
 #
 # DATA, and each folder in it, may hold pairs `<set>_train`, `<set>_test` (.csv, .csv.gz or .parquet;
 # numbers, and in the test table the column `label`, 0 where it is normal). The other layouts that are
-# known are in quality.py. --changes adds sets with injected changes and cut training (changes.py).
+# known are in quality.py and held_out.py. --changes adds sets with injected changes and cut training (changes.py).
 # --save keeps the figures in tests/bench/quality.json. Needs python3 with venv and the network once.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
