@@ -41,7 +41,7 @@ fn manifests(sets: &[&str]) -> anyhow::Result<Vec<Value>> {
     let changes = Changes { overlays: vec![&sample], sets: sets.to_vec() };
     let mut document = document::read_with(&pipelines().join("cluster.yaml"), &changes)?;
     document.sample = None;
-    let manifests = pipelines::argo::generate(&[document])?;
+    let manifests = argo::generate(&[document])?;
     text::objects(manifests.iter().map(|manifest| manifest.text.as_str()))
 }
 

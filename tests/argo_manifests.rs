@@ -11,9 +11,10 @@ mod watch;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use argo::lint::File;
+use argo::yaml;
 use document::{Changes, Document};
-use pipelines::argo::lint::{self, File};
-use pipelines::argo::{self, yaml};
+use pipelines::cli::manifest_findings;
 use serde_json::Value;
 
 use crate::workspace::Workspace;
@@ -120,7 +121,7 @@ fn a_file_that_no_task_writes_comes_from_the_store() -> anyhow::Result<()> {
     let train = files.iter().find(|file| file.name.ends_with("train.yaml")).context("train")?;
     assert!(train.text.contains("key: inputs/cluster/logs/scenarios.csv\n"), "{}", train.text);
     assert!(train.text.contains("- /lynceus/inputs/logs/scenarios.csv\n"), "{}", train.text);
-    assert_eq!(lint::check(&files), []);
+    assert_eq!(manifest_findings(&files), []);
     Ok(())
 }
 
@@ -128,7 +129,7 @@ fn a_file_that_no_task_writes_comes_from_the_store() -> anyhow::Result<()> {
 fn manifests_of_shards_loop_over_their_numbers_and_have_nothing_wrong() -> anyhow::Result<()> {
     let shards = [&TALKATIVE[..], &["shards.count=3"]].concat();
     let files = files(&shards)?;
-    assert_eq!(lint::check(&files), []);
+    assert_eq!(manifest_findings(&files), []);
     let text = |end: &str| -> anyhow::Result<String> {
         let file = files.iter().find(|file| file.name.ends_with(end)).context("a file")?;
         Ok(file.text.clone())
@@ -150,7 +151,7 @@ fn manifests_of_shards_loop_over_their_numbers_and_have_nothing_wrong() -> anyho
     }
     let lost =
         |file: &File| File { text: file.text.replace("{{item.", "{{items."), ..file.clone() };
-    let problems = lint::check(&files.iter().map(lost).collect::<Vec<_>>());
+    let problems = manifest_findings(&files.iter().map(lost).collect::<Vec<_>>());
     assert!(problems.iter().any(|it| it.to_string().contains("items")), "{problems:?}");
     Ok(())
 }
@@ -159,7 +160,7 @@ fn manifests_of_shards_loop_over_their_numbers_and_have_nothing_wrong() -> anyho
 fn manifests_of_a_number_that_is_left_open_loop_over_the_list_of_collect() -> anyhow::Result<()> {
     let sets = ["shards.count=auto", "alerts.training=[promoted, refused, failed]"];
     let files = files(&[&TALKATIVE[..], &sets].concat())?;
-    assert_eq!(lint::check(&files), []);
+    assert_eq!(manifest_findings(&files), []);
     let text = |end: &str| -> anyhow::Result<String> {
         let file = files.iter().find(|file| file.name.ends_with(end)).context("a file")?;
         Ok(file.text.clone())
@@ -186,7 +187,7 @@ fn manifests_of_a_number_that_is_left_open_loop_over_the_list_of_collect() -> an
         ("        dependencies:\n        - collect\n", "", "does not wait for it"),
     ] {
         let changed = |file: &File| File { text: file.text.replace(from, to), ..file.clone() };
-        let problems = lint::check(&files.iter().map(changed).collect::<Vec<_>>());
+        let problems = manifest_findings(&files.iter().map(changed).collect::<Vec<_>>());
         assert!(problems.iter().any(|it| it.to_string().contains(words)), "{from}: {problems:?}");
     }
     Ok(())
@@ -295,7 +296,7 @@ fn two_pipelines_in_one_namespace_share_no_object_and_no_lock() -> anyhow::Resul
     let manifests = argo::generate(&documents)?;
     let files: Vec<File> =
         manifests.into_iter().map(|m| File { name: m.path, text: m.text }).collect();
-    assert_eq!(lint::check(&files), []);
+    assert_eq!(manifest_findings(&files), []);
     let mut names = std::collections::BTreeSet::new();
     for (_, text) in files.iter().flat_map(|file| yaml::documents(&file.text)) {
         let object: Value = yaml::read(&text)?;

@@ -5,7 +5,7 @@ mod rules;
 mod schema;
 
 use anyhow::{Context as _, Result, ensure};
-use pipelines::argo::{self, Options, Serving, yaml};
+use argo::{Options, Serving, yaml};
 use serde_json::{Value, json};
 
 /// Returns the API server's errors for an object, one per line; empty for a valid object. An

@@ -47,8 +47,8 @@ use contract::steps::StepCommand;
 
 use output::{Format, OutputFormat, print, print_json, print_rows};
 
-pub(crate) use agent::AgentCli;
 pub use agent::main as agent_main;
+pub use lint::manifest_findings;
 pub(crate) use output::{say, tell};
 
 /// Watches Kubernetes clusters: reports every minute whether they behave normally, what is wrong

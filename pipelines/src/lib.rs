@@ -1,12 +1,8 @@
-//! The program `lynceus`: makes plans from documents, and runs them.
+//! The program `lynceus`: the command line, and the runner that runs plans as processes.
 
-pub mod argo;
 pub mod cli;
 pub mod find;
-pub mod plan;
 pub mod run;
 pub mod tick_files;
-pub mod train;
 
-mod score;
 mod shipped;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use argo::yaml;
 use fs_err as fs;
-use pipelines::argo::yaml;
 use serde_json::Value;
 
 use super::cluster::Texts;

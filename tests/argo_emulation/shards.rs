@@ -61,7 +61,7 @@ fn manifests(folder: &Path, shards: &str) -> Result<Vec<Value>> {
     let file = folder.join("hosts.yaml");
     fs_err::write(&file, format!("{DOCUMENT}{shards}"))?;
     let document = document::read_with(&file, &Changes::default())?;
-    let manifests = pipelines::argo::generate(&[document])?;
+    let manifests = argo::generate(&[document])?;
     text::objects(manifests.iter().map(|manifest| manifest.text.as_str()))
 }
 

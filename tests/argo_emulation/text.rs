@@ -1,7 +1,7 @@
 //! Texts of manifests: references and expressions.
 
 use anyhow::{Context as _, Result, bail};
-use pipelines::argo::yaml;
+use argo::yaml;
 use serde_json::Value;
 
 /// Returns an object by its kind and name.
@@ -107,7 +107,7 @@ fn expressions_decide_by_the_exit_code_as_a_text() -> Result<()> {
         assert_eq!(is_retried(expression, code, "")?, expected, "{code}");
     }
     assert!(is_retried("asInt(lastRetry.exitCode) > 3", 4, "").is_err());
-    let expression = pipelines::argo::retry_expression();
+    let expression = argo::retry_expression();
     for (message, expected) in [
         ("1-collect: Error (exit code 4): no network", true),
         ("2-feature: Error (exit code 3): (exit code 4)", false),

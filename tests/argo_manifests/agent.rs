@@ -2,9 +2,10 @@
 //! them, and does the lint find errors in them?
 
 use anyhow::{Context as _, Result, ensure};
+use argo::lint::{File, Finding};
+use argo::yaml;
 use document::{Changes, Document};
-use pipelines::argo::lint::{self, File};
-use pipelines::argo::{self, yaml};
+use pipelines::cli::manifest_findings;
 use serde_json::{Value, json};
 
 use super::broken::Break;
@@ -32,8 +33,8 @@ fn objects(sets: &[&str]) -> Result<Vec<Value>> {
 }
 
 /// Returns the lint's findings in the agents.
-fn findings(sets: &[&str]) -> Result<Vec<lint::Finding>> {
-    let mut findings = lint::check(&files(sets)?);
+fn findings(sets: &[&str]) -> Result<Vec<Finding>> {
+    let mut findings = manifest_findings(&files(sets)?);
     findings.retain(|finding| finding.file == AGENT);
     Ok(findings)
 }
@@ -205,7 +206,7 @@ fn broken_agents_are_found() -> Result<()> {
             broken.text
         );
         broken.text = broken.text.replacen(from, to, 1);
-        let findings = lint::check(&files);
+        let findings = manifest_findings(&files);
         ensure!(
             findings.iter().any(|finding| finding.rule == *rule && finding.file == *file),
             "{name}: expected [{rule}], found {findings:#?}"

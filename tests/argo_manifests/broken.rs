@@ -1,7 +1,8 @@
 //! Manifests broken in one place each, and the rule of the lint that finds it.
 
 use anyhow::{Context as _, ensure};
-use pipelines::argo::lint::{self, Finding};
+use argo::lint::Finding;
+use pipelines::cli::manifest_findings;
 
 use super::{TALKATIVE, files};
 
@@ -335,11 +336,11 @@ const BROKEN_TALKS: [Break; 9] = [
 
 fn findings_of(sets: &[&str], (name, file, from, to, _): Break) -> anyhow::Result<Vec<Finding>> {
     let mut files = files(sets)?;
-    ensure!(lint::check(&files).is_empty(), "whole, they have no finding at all");
+    ensure!(manifest_findings(&files).is_empty(), "whole, they have no finding at all");
     let broken = files.iter_mut().find(|other| other.name == file).context(file)?;
     ensure!(broken.text.contains(from), "{name}: `{from}` does not stand in {file}");
     broken.text = broken.text.replacen(from, to, 1);
-    Ok(lint::check(&files))
+    Ok(manifest_findings(&files))
 }
 
 pub(super) fn every_one_is_found(sets: &[&str], breaks: &[Break]) -> anyhow::Result<()> {
@@ -377,7 +378,7 @@ fn missing_secrets_and_closed_ways_are_found() -> anyhow::Result<()> {
 #[test]
 fn a_document_of_a_mebibyte_is_found() -> anyhow::Result<()> {
     let long = format!("description={}", "long ".repeat(210_000));
-    let findings = lint::check(&files(&[&long])?);
+    let findings = manifest_findings(&files(&[&long])?);
     assert!(findings.iter().any(|finding| finding.rule == "size"), "{findings:?}");
     Ok(())
 }

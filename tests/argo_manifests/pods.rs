@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
-use pipelines::argo::yaml;
+use argo::yaml;
 use serde_json::{Value, json};
 
 use super::{TALKATIVE, files, readers};

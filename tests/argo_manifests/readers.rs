@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::{Context as _, ensure};
-use pipelines::argo::yaml;
+use argo::yaml;
 use serde_json::Value;
 
 use super::{files, repository};

@@ -1,6 +1,7 @@
 //! Manifests that are valid by themselves, but pass the wrong artifact or contain rejected values.
 
-use pipelines::argo::lint::{self, File};
+use argo::lint::File;
+use pipelines::cli::manifest_findings;
 
 use super::broken::{Break, CRON, POLICIES, SCORE, SEVERAL, TRAIN, every_one_is_found};
 
@@ -187,7 +188,7 @@ fn a_clock_before_its_template_in_one_stream_is_found() -> anyhow::Result<()> {
     let text = |name: &str| files.iter().find(|file| file.name == name).map(|it| it.text.clone());
     let (train, cron) = (text(TRAIN).unwrap_or_default(), text(CRON).unwrap_or_default());
     let found = |text: String| {
-        let findings = lint::check(&[File { name: "stdin".to_owned(), text }]);
+        let findings = manifest_findings(&[File { name: "stdin".to_owned(), text }]);
         findings.iter().any(|finding| finding.rule == "order")
     };
     assert!(!found(format!("{train}---\n{cron}")));

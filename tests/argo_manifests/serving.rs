@@ -2,8 +2,9 @@
 //! the lint find errors in it?
 
 use anyhow::{Context as _, Result, ensure};
-use pipelines::argo::lint::{self, File};
-use pipelines::argo::{self, Options, Serving, yaml};
+use argo::lint::File;
+use argo::{Options, Serving, yaml};
+use pipelines::cli::manifest_findings;
 use serde_json::Value;
 
 use super::broken::Break;
@@ -33,7 +34,7 @@ fn endpoint_manifests_have_no_finding_and_the_schemas_accept_them() -> Result<()
         ),
         (Serving::Kserve, &["InferenceService", "NetworkPolicy"]),
     ] {
-        assert_eq!(lint::check(&files(serving)?), []);
+        assert_eq!(manifest_findings(&files(serving)?), []);
         let mut objects = objects(serving)?;
         let kinds: Vec<&str> = objects.iter().filter_map(|it| it["kind"].as_str()).collect();
         assert_eq!(kinds, expected);
@@ -57,7 +58,7 @@ fn every_one_is_found(serving: Serving, breaks: &[Break]) -> Result<()> {
         let broken = files.iter_mut().find(|other| other.name == *file).context(*file)?;
         ensure!(broken.text.contains(from), "{name}: `{from}` does not stand in {file}");
         broken.text = broken.text.replacen(from, to, 1);
-        let findings = lint::check(&files);
+        let findings = manifest_findings(&files);
         ensure!(
             findings.iter().any(|finding| finding.rule == *rule),
             "{name}: expected [{rule}], found {findings:#?}"

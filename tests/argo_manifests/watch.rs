@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
+use argo::lint::File;
+use argo::{Options, RuleFormat, dashboard, rules, yaml};
 use document::Document;
-use pipelines::argo::lint::{self, File};
-use pipelines::argo::{self, Options, RuleFormat, dashboard, rules, yaml};
+use pipelines::cli::manifest_findings;
 use serde_json::Value;
 
 /// The cluster pipeline with its scores sent to a server.
@@ -83,7 +84,7 @@ fn rules_for_the_operator_are_those_of_the_file() -> anyhow::Result<()> {
     assert_eq!(object["spec"], yaml::read::<Value>(&rules::write(&document)?)?);
     let files: Vec<File> =
         manifests.into_iter().map(|m| File { name: m.path, text: m.text }).collect();
-    assert_eq!(lint::check(&files), []);
+    assert_eq!(manifest_findings(&files), []);
     Ok(())
 }
 
@@ -166,7 +167,7 @@ fn a_sink_that_writes_into_the_cluster_has_an_account_that_may_do_no_more() -> a
     };
     let account = |settings: &str| -> anyhow::Result<String> {
         let files = super::files(&[&sink(settings)])?;
-        let findings = lint::check(&files);
+        let findings = manifest_findings(&files);
         ensure!(findings.is_empty(), "{findings:?}");
         let file = files.into_iter().find(|file| file.name == "cluster/export-account.yaml");
         Ok(file.context("no account")?.text)
@@ -198,7 +199,7 @@ fn a_sink_that_writes_into_the_cluster_has_an_account_that_may_do_no_more() -> a
     for file in &mut files {
         file.text = file.text.replace("- create\n", "- delete\n");
     }
-    let findings = lint::check(&files);
+    let findings = manifest_findings(&files);
     assert!(
         findings.iter().any(|it| it.message.contains("all namespaces may allow")),
         "{findings:?}"

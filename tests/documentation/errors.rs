@@ -46,7 +46,7 @@ const MAKERS: [(&str, u8); 8] = [
 const DAMAGED: &str = "StepError::damaged";
 
 /// Component that reports a message, by the prefix of the file's path.
-const PARTS: [(&str, &str); 23] = [
+const PARTS: [(&str, &str); 25] = [
     ("crates/contract/", "Files, flags and steps"),
     ("crates/document/", "The document"),
     ("crates/yaml/", "The document"),
@@ -57,6 +57,8 @@ const PARTS: [(&str, &str); 23] = [
     ("crates/scenario/", "Scenarios"),
     ("crates/store/", "The store"),
     ("crates/tracking/", "Tracking"),
+    ("crates/plan/", "Plans"),
+    ("crates/argo/", "Manifests"),
     ("pipelines/", "The program lynceus"),
     ("services/serve/", "The endpoint"),
     ("steps/collect/", "collect"),

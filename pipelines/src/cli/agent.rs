@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use argo::lint::Service;
 use clap::Parser as _;
 use contract::{Span, StepError};
 
@@ -48,18 +49,18 @@ pub(crate) struct AgentArgs {
     max_term_width = 100,
     after_help = "Example: agent node.yaml --node \"$(hostname)\" --store s3://lynceus"
 )]
-pub(crate) struct AgentCli {
+struct AgentCli {
     #[command(flatten)]
     global: Global,
     #[command(flatten)]
     args: AgentArgs,
 }
 
-impl AgentCli {
-    /// Returns the address at which the agent answers.
-    pub(crate) const fn listen(&self) -> SocketAddr {
-        self.args.listen
-    }
+/// Reads the flags of the program `agent`, for the check of manifests.
+pub(crate) fn service(flags: &[String]) -> Result<Service, clap::Error> {
+    let line = std::iter::once("agent").chain(flags.iter().map(String::as_str));
+    let cli = AgentCli::try_parse_from(line)?;
+    Ok(Service { address: cli.args.listen, token_file: None })
 }
 
 /// Runs the program `agent` with the process's command line and returns its exit code.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use contract::{ShardCount, StepError, Timestamp};
+use contract::{Shard, ShardCount, StepError, Timestamp};
 use document::document::Present;
 use document::{Changes, Document};
 
@@ -107,7 +107,7 @@ impl Context {
     /// it has no shards.
     pub(crate) fn paths(&self) -> Vec<String> {
         let shards = self.document.shards.all();
-        shards.into_iter().map(|shard| crate::train::path(&self.document, shard)).collect()
+        shards.into_iter().map(|shard| pipeline_path(&self.document, shard)).collect()
     }
 
     /// Returns the times of the bundled sample.
@@ -213,6 +213,12 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf, StepError> {
         StepError::usage(format!("cannot find the absolute path of `{}`: {e}", path.display()))
             .hint("run in a folder that exists and that this user may read")
     })
+}
+
+/// Returns the text that replaces a pipeline's name in the keys of a shard, or of the whole
+/// pipeline.
+pub(crate) fn pipeline_path(document: &Document, shard: Option<Shard>) -> String {
+    shard.map_or_else(|| document.name.clone(), |shard| store::shard::path(&document.name, shard))
 }
 
 /// Returns the current time. The clock is read only here; all other code gets the time as a flag.

@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use parts::Parts;
 
-use super::context::{Context, DocumentArgs};
+use super::context::{Context, DocumentArgs, pipeline_path};
 use super::run::deployment;
 use super::{Global, OutputFormat, print, print_json};
 use crate::run::table;
@@ -155,7 +155,7 @@ fn scenarios_of(context: &Context) -> Option<PathBuf> {
 fn again(context: &Context, sample: &Sample, run: &Path) -> Result<Vec<WindowScore>, StepError> {
     let mut windows: BTreeMap<Timestamp, WindowScore> = BTreeMap::new();
     for shard in context.document.shards.all() {
-        let path = crate::train::path(&context.document, shard);
+        let path = pipeline_path(&context.document, shard);
         let place = shard.map_or_else(|| run.to_owned(), |shard| run.join(shard.part()));
         let features = tick_files::features(&context.store.root, &path, sample.score_until);
         let Some(features) = features else { continue };

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use argo::lint::{self, File, Finding, Programs};
 use contract::units::counted;
 use contract::{StepError, artifact, system_words};
 use document::channels::Channel;
@@ -13,7 +14,6 @@ use document::{Changes, Document};
 use fs_err as fs;
 
 use super::{Global, OutputFormat, print, print_json, say};
-use crate::argo::lint::{self, File, Finding};
 use crate::find;
 
 /// Flags of `lynceus lint`.
@@ -50,8 +50,13 @@ pub(crate) fn execute(global: &Global, args: &LintArgs) -> Result<(), StepError>
         return Err(StepError::usage("no file to check was given")
             .hint("give documents, manifests, or folders that contain them"));
     }
-    checked.findings.extend(lint::check(&checked.manifests));
+    checked.findings.extend(manifest_findings(&checked.manifests));
     tell(global, checked.files, &checked.findings)
+}
+
+/// Checks manifests, each by itself and all together.
+pub fn manifest_findings(files: &[File]) -> Vec<Finding> {
+    lint::check(files, &Programs { agent: super::agent::service, serve: super::serve::service })
 }
 
 fn tell(global: &Global, files: u64, findings: &[Finding]) -> Result<(), StepError> {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use argo::{Manifest, RuleFormat, Serving};
 use contract::{StepError, artifact};
 use document::{Changes, Document};
 use fs_err as fs;
 use serde_json::json;
 
 use super::{Global, OutputFormat, print, print_json};
-use crate::argo::{self, Manifest, RuleFormat, Serving};
 use crate::find;
 
 /// First line of every generated file; a file without it is never deleted.

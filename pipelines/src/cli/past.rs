@@ -84,7 +84,7 @@ fn collect(
     document::write(&file, document)?;
     let lookback = lookback(document.step, &document.features, &document.fill);
     let more = if lookback > Span::ZERO { MORE_STEPS * document.step.ms() } else { 0 };
-    let inputs = crate::train::Inputs {
+    let inputs = plan::Inputs {
         document,
         base: &context.base,
         folder,

@@ -1,12 +1,12 @@
 //! `lynceus plan`: shows the tasks of a pipeline.
 
 use contract::{StepError, Timestamp};
+use plan::{Inputs, train};
 use serde_json::json;
 
 use super::context::{Context, DocumentArgs, clock};
 use super::{Global, OutputFormat, print, print_json};
 use crate::run::table;
-use crate::train::{self, Inputs};
 
 /// Flags of `lynceus plan`.
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,7 @@ pub(crate) fn execute(global: &Global, args: &PlanArgs) -> Result<(), StepError>
         store: &context.store.url,
         now: args.now.unwrap_or_else(clock),
     };
-    let plan = if args.score { crate::score::plan(&inputs)? } else { train::plan(&inputs)? };
+    let plan = if args.score { plan::score::plan(&inputs)? } else { train::plan(&inputs)? };
     let needs = |index| {
         plan.needs(index)
             .into_iter()

@@ -1,6 +1,7 @@
 //! Progress on stderr: bars on a terminal, a line for each change elsewhere.
 
 use contract::units;
+use plan::Plan;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
@@ -10,7 +11,6 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::run::state_name;
 use super::say;
-use crate::plan::Plan;
 use crate::run::{TaskRecord, TaskState};
 
 /// Shows the progress of a run.

@@ -10,17 +10,16 @@ use contract::deployment::Deployment;
 use contract::{SYSTEM_HINT, StepError, Timestamp, artifact, read_json, units};
 use document::Document;
 use fs_err as fs;
+use plan::{Inputs, Plan, Task, train};
 
 use super::context::{Context, DocumentArgs, clock};
 use super::progress::Progress;
 use super::{
     Global, OutputFormat, evaluate, features, print, print_json, report, say, score, track,
 };
-use crate::plan::{Plan, Task};
 use crate::run::{
     INTERRUPTED, Options, RunRecord, RunStatus, Runner, TaskRecord, TaskState, read_runs, table,
 };
-use crate::train::{self, Inputs};
 use remarks::Remarks;
 
 /// Warnings of a task that are printed.

@@ -10,18 +10,17 @@ use contract::steps::StepCommand;
 use contract::{Span, Stage, StepError, Timestamp, artifact, read_json};
 use document::Document;
 use fs_err as fs;
+use plan::{Inputs, Part, Plan, Task};
 use serde_json::Value;
 use store::{Watermark, watermark};
 
-use super::context::{Context, DocumentArgs, clock};
+use super::context::{Context, DocumentArgs, clock, pipeline_path};
 use super::run::{ProcessArgs, block_on, lock, waiting};
 use super::{Global, OutputFormat, print, print_json, say};
-use crate::plan::{Plan, Task};
 use crate::run::{
     INTERRUPTED, Limit, Options, RunRecord, RunStatus, Runner, TaskRecord, TaskState,
 };
 use crate::tick_files;
-use crate::train::{Inputs, Part};
 
 /// Suffix of the names of ticks' folders.
 const TICK: &str = "-score";
@@ -108,7 +107,7 @@ pub(super) fn once(
     context: &Context,
     at: Timestamp,
 ) -> Result<Value, StepError> {
-    let within = args.within.unwrap_or_else(|| crate::score::deadline(&context.document));
+    let within = args.within.unwrap_or_else(|| plan::score::deadline(&context.document));
     let options = Options { limit: Some(Limit::of(within)), ..args.process.options(global) };
     let ticked = tick(context, at, args.since, options);
     // An unreachable channel does not stop a training.
@@ -168,14 +167,21 @@ pub(crate) fn tick(
     };
     let parts = Part::of_run(&inputs);
     for part in &parts {
-        if tick_files::features(&context.store.root, &part.path(document), at).is_none() {
-            tick_files::keep(&context.store.root, &part.path(document), at, &part.folder)?;
+        if tick_files::features(&context.store.root, &pipeline_path(document, part.shard), at)
+            .is_none()
+        {
+            tick_files::keep(
+                &context.store.root,
+                &pipeline_path(document, part.shard),
+                at,
+                &part.folder,
+            )?;
         }
     }
     // The folder is deleted at the end of the tick; permanent data is in the store.
     artifact::scratch(true);
     document::write(&folder.join("document.yaml"), document)?;
-    let mut plan = crate::score::plan(&inputs)?;
+    let mut plan = plan::score::plan(&inputs)?;
     suit_to_this_machine(&mut plan, context);
     let mut record = begun(document, name, at, &plan);
     // A failed shard does not prevent the others from being scored.
@@ -211,7 +217,12 @@ fn kept(context: &Context, part: &Part, at: Timestamp) -> Result<Value, StepErro
     let scored: Value = read_json(&part.folder.join("score/scored.json"))?;
     // A repeated tick has nothing to add to the results of the first one.
     if scored.get("windows").and_then(Value::as_u64).is_some_and(|windows| windows > 0) {
-        tick_files::keep(&context.store.root, &part.path(&context.document), at, &part.folder)?;
+        tick_files::keep(
+            &context.store.root,
+            &pipeline_path(&context.document, part.shard),
+            at,
+            &part.folder,
+        )?;
     }
     Ok(scored)
 }

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use argo::lint::Service;
+use clap::Parser as _;
 use contract::StepError;
 use contract::step::{LogFormat, start_logging};
 use document::classify::Task;
@@ -47,6 +49,13 @@ pub(crate) fn execute(global: &Global, args: &ServeArgs) -> Result<(), StepError
         log: LogFormat::Text,
     };
     serve::run(&server, |address| announce(global, &format!("http://{address}/v2")))
+}
+
+/// Reads the flags of the program `serve`, for the check of manifests.
+pub(crate) fn service(flags: &[String]) -> Result<Service, clap::Error> {
+    let line = std::iter::once("serve").chain(flags.iter().map(String::as_str));
+    let ServeOptions { address, token_file, .. } = Server::try_parse_from(line)?.options;
+    Ok(Service { address, token_file })
 }
 
 /// Serves the live model, and the replay page with the validation rows of a run.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 use store::{ObjectStore, Registry, scores, state, watermark};
 
-use super::context::{Context, DocumentArgs, clock};
+use super::context::{Context, DocumentArgs, clock, pipeline_path};
 use super::{Global, OutputFormat, print, print_json};
 use crate::run::table;
 use failed::FailedTick;
@@ -184,7 +184,7 @@ fn read(
     now: Timestamp,
 ) -> Result<Status, StepError> {
     let document = &context.document;
-    let path = crate::train::path(document, shard);
+    let path = pipeline_path(document, shard);
     let pipeline = path.as_str();
     let mark = watermark::read(store, pipeline)?.map(|stored| stored.value);
     let scorer = Summary::read(pipeline, mark.as_ref())?;

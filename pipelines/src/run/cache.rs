@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use contract::{StepError, artifact, read_json, write_json};
 use document::{Document, sections};
 use fs_err as fs;
+use plan::Task;
 use serde::{Deserialize, Serialize};
-
-use crate::plan::Task;
 
 pub use contract::run::KeyParts;
 

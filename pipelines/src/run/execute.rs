@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use contract::{ErrorKind, Outcome, StepError, artifact};
 use document::Document;
+use plan::Plan;
 use tokio::task::JoinSet;
 
 use super::cache::{self, KeyParts, Lookup};
@@ -13,7 +14,6 @@ use super::limit::Limit;
 use super::process::{self, Attempt};
 use super::record::{RunRecord, RunStatus, TaskRecord, TaskState};
 use super::signals::{Interrupt, interrupted};
-use crate::plan::Plan;
 
 /// How a plan is run.
 #[derive(Debug, Clone)]

@@ -1,10 +1,10 @@
 //! Runs a task after all tasks of a plan, whether they succeeded or failed.
 
 use contract::StepError;
+use plan::Task;
 
 use super::execute::{Runner, pause_before};
 use super::process;
-use crate::plan::Task;
 
 impl Runner<'_> {
     /// Runs a task that is not part of the plan, in a folder with its name beside the others.

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use contract::Span;
 use contract::steps::StepCommand;
-
-use crate::plan::Task;
+use plan::Task;
 
 /// Most time that is reserved for the task that sends alerts.
 const RESERVE: Duration = Duration::from_secs(25);

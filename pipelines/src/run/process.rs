@@ -9,10 +9,10 @@ use contract::outcome::Status;
 use contract::step::{Common, LogFormat, RETRYING};
 use contract::{ErrorKind, Outcome, SYSTEM_HINT, Span, StepError, artifact, read_json, write_json};
 use fs_err as fs;
+use plan::Task;
 use store::s3::cache;
 use tokio::process::{Child, Command};
 
-use crate::plan::Task;
 use crate::run::limit::GRACE;
 use crate::run::{Options, RUNNER};
 

@@ -3,13 +3,12 @@
 
 use std::path::Path;
 
+use argo::lint::Finding;
 use document::http::names_secret;
 use document::sources::{Query, Source};
 use document::{Document, promql};
 
 use serde_json::Value;
-
-use crate::argo::lint::Finding;
 
 /// Units that pages and messages format.
 const UNITS: [&str; 8] = [

@@ -4,7 +4,7 @@ use contract::{Shard, StepError, Timestamp};
 use serde::Serialize;
 use store::ObjectStore;
 
-use crate::cli::context::Context;
+use crate::cli::context::{Context, pipeline_path};
 use crate::cli::score::failed_ticks;
 use crate::run::{RunRecord, TaskRecord, TaskState};
 
@@ -25,8 +25,7 @@ pub(super) fn last(
     scored_to: Option<Timestamp>,
 ) -> Result<Option<FailedTick>, StepError> {
     let here = failed_here(context, shard, scored_to);
-    let there =
-        alert::failure::FailedTick::read(store, &crate::train::path(&context.document, shard))?;
+    let there = alert::failure::FailedTick::read(store, &pipeline_path(&context.document, shard))?;
     let there = there.filter(|tick| scored_to.is_none_or(|to| to <= tick.at));
     let there = there.map(|tick| FailedTick { at: tick.at, task: tick.step, why: tick.why });
     Ok(here.into_iter().chain(there).max_by_key(|tick| tick.at))

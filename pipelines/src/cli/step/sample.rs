@@ -10,13 +10,12 @@ use contract::steps::{ReportArgs, StepCommand};
 use contract::{Stage, StepError, artifact};
 use document::document::Sample;
 use document::{Changes, Document};
+use plan::{Inputs, Plan, Task, train};
 use store::{Watermark, watermark};
 
 use super::super::context::absolute;
 use super::super::{print, say, tell};
 use crate::find;
-use crate::plan::{Plan, Task};
-use crate::train::{self, Inputs};
 
 /// `lynceus step STAGE --sample PIPELINE`.
 #[derive(Debug, Parser)]
@@ -152,7 +151,7 @@ impl Place {
             store: &self.store,
             now: self.sample.score_until,
         };
-        let mut plan = crate::score::plan(&inputs)?;
+        let mut plan = plan::score::plan(&inputs)?;
         for task in &mut plan.tasks {
             // A step that is run by hand has no deadline.
             *task.command.common_mut() = Common::default();

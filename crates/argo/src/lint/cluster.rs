@@ -1,0 +1,204 @@
+//! Checks permissions, documents and other objects that the workflows need in the namespace.
+
+use std::path::Path;
+
+use super::objects::Objects;
+use super::{Finding, Report};
+use crate::COMPONENT;
+use crate::agent::{AGENT, ENFORCE};
+use crate::cluster::{ArtifactRepository, ConfigMap, Role, RoleRule};
+use crate::workflow::WorkflowSpec;
+use crate::yaml;
+
+/// Largest object that Kubernetes accepts, in bytes.
+const OBJECT_BYTES: usize = 1 << 20;
+
+/// Words in key names that a `ConfigMap` must not contain.
+const SECRETS: [&str; 8] =
+    ["secret", "password", "passwd", "token", "credential", "access_key", "api_key", "private_key"];
+
+/// Checks objects by themselves.
+pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
+    for (place, map) in &objects.config_maps {
+        config_map(map, &mut Report { place, findings });
+    }
+    for (place, role) in &objects.roles {
+        if !is_least(role) {
+            let mut report = Report { place, findings };
+            report.say(
+                "rbac",
+                "the role has to allow create and patch of workflowtaskresults, and nothing more",
+            );
+        }
+    }
+    cluster_roles(objects, findings);
+    for (place, account) in &objects.service_accounts {
+        if account.automount_service_account_token {
+            Report { place, findings }.say("security", "pods get this account's token unasked");
+        }
+    }
+    for (place, namespace) in &objects.namespaces {
+        let enforced = namespace.metadata.labels.get(ENFORCE);
+        let component = namespace.metadata.labels.get(COMPONENT);
+        // The required Pod Security level of an agents' namespace depends on the agents' sources.
+        let is_of_agents = component.is_some_and(|component| component == AGENT);
+        if !is_of_agents && enforced.is_none_or(|level| level != "restricted") {
+            let mut report = Report { place, findings };
+            report.say("security", "the namespace does not enforce Pod Security `restricted`");
+        }
+    }
+    for (place, secret) in &objects.token_secrets {
+        if secret.secret_type != "kubernetes.io/service-account-token" {
+            Report { place, findings }
+                .say("secret", "a manifest may hold no Secret but an empty one for a token");
+        }
+        let account = secret.metadata.annotations.get("kubernetes.io/service-account.name");
+        if let Some(account) = account.filter(|account| is_missing(account, objects)) {
+            Report { place, findings }
+                .say("rbac", format!("there is no ServiceAccount `{account}`"));
+        }
+    }
+}
+
+/// Checks permissions in all namespaces: only those of the sink `kubernetes`, for an account that
+/// exists.
+fn cluster_roles(objects: &Objects, findings: &mut Vec<Finding>) {
+    for (place, role) in &objects.cluster_roles {
+        if !role.rules.iter().all(is_of_pods) {
+            Report { place, findings }.say(
+                "rbac",
+                "a role of all namespaces may allow get and patch of pods and create of events, and nothing more",
+            );
+        }
+    }
+    for (place, binding) in &objects.cluster_role_bindings {
+        let mut report = Report { place, findings };
+        let name = &binding.role_ref.name;
+        if !objects.cluster_roles.iter().any(|(_, role)| role.metadata.name == *name) {
+            report.say("rbac", format!("there is no ClusterRole `{name}`"));
+        }
+        for subject in binding.subjects.iter().filter(|it| is_missing(&it.name, objects)) {
+            report.say("rbac", format!("there is no ServiceAccount `{}`", subject.name));
+        }
+    }
+}
+
+fn is_of_pods(rule: &RoleRule) -> bool {
+    let allowed: &[&str] = match rule.resources.as_slice() {
+        [resource] if resource == "pods" => &["get", "patch"],
+        [resource] if resource == "events" => &["create"],
+        _ => return false,
+    };
+    rule.api_groups == [""] && rule.verbs.iter().all(|verb| allowed.contains(&verb.as_str()))
+}
+
+/// Returns whether accounts were given, but not this one.
+fn is_missing(account: &str, objects: &Objects) -> bool {
+    let mut names = objects.service_accounts.iter().map(|(_, account)| &account.metadata.name);
+    !objects.service_accounts.is_empty() && !names.any(|name| name == account)
+}
+
+fn config_map(map: &ConfigMap, report: &mut Report<'_>) {
+    let bytes: usize = map.data.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes >= OBJECT_BYTES {
+        report
+            .say("size", format!("{bytes} bytes are more than the {OBJECT_BYTES} of a ConfigMap"));
+    }
+    for (key, _) in map.data.iter().filter(|(key, value)| is_secret(key, value)) {
+        report
+            .say("secret", format!("`{key}` belongs into a Secret, whose values no manifest has"));
+    }
+    if let Some(text) = map.data.get("document.yaml") {
+        match document::parse("document.yaml", text) {
+            Ok(document) if !map.metadata.name.contains(&document.name) => {
+                report.say("document", format!("the document is that of `{}`", document.name));
+            }
+            Ok(_) => {}
+            Err(error) => report.say("document", error.message),
+        }
+    }
+}
+
+/// Returns whether a text looks like a secret by its key; paths of files and files named after the
+/// pipeline do not count.
+fn is_secret(key: &str, value: &str) -> bool {
+    let is_file = Path::new(key).extension().is_some();
+    let key = key.to_lowercase().replace('-', "_");
+    let is_named = SECRETS.iter().any(|word| key.contains(word));
+    is_named && !is_file && !key.ends_with("_file") && !value.trim().is_empty()
+}
+
+fn is_least(role: &Role) -> bool {
+    let [rule] = role.rules.as_slice() else { return false };
+    let mut verbs = rule.verbs.clone();
+    verbs.sort();
+    rule.api_groups == ["argoproj.io"]
+        && rule.resources == ["workflowtaskresults"]
+        && verbs == ["create", "patch"]
+}
+
+/// Checks the objects that a workflow references.
+pub(super) fn workflow(spec: &WorkflowSpec, objects: &Objects, report: &mut Report<'_>) {
+    accounts(spec, objects, report);
+    for volume in &spec.volumes {
+        let Some(map) = &volume.config_map else { continue };
+        if !objects.config_maps.is_empty() && objects.config_map(&map.name).is_none() {
+            report.say("reference", format!("there is no ConfigMap `{}`", map.name));
+        }
+    }
+    match &spec.artifact_repository_ref {
+        None => report.say(
+            "artifact",
+            "artifactRepositoryRef is missing: pods get the controller's default repository, whose Secret this \
+             namespace may lack",
+        ),
+        Some(reference) if !objects.config_maps.is_empty() => {
+            let map = objects.config_map(&reference.config_map);
+            let text = map.and_then(|map| map.data.get(&reference.key));
+            let problem = match text.map(|text| yaml::read::<ArtifactRepository>(text)) {
+                Some(Ok(_)) => return,
+                Some(Err(error)) => error.to_string(),
+                None => "it is not there".to_owned(),
+            };
+            let (map, key) = (&reference.config_map, &reference.key);
+            report.say("artifact", format!("artifact repository `{key}` of `{map}`: {problem}"));
+        }
+        _ => {}
+    }
+}
+
+/// Returns whether a workflow passes artifacts, by inputs or outputs of any of its templates.
+pub(super) fn has_artifacts(spec: &WorkflowSpec) -> bool {
+    spec.templates.iter().any(|template| {
+        [&template.inputs, &template.outputs]
+            .into_iter()
+            .flatten()
+            .any(|arguments| !arguments.artifacts.is_empty())
+    })
+}
+
+/// Checks that the accounts exist, and that the executor's account has its permission and its
+/// token.
+fn accounts(spec: &WorkflowSpec, objects: &Objects, report: &mut Report<'_>) {
+    if objects.service_accounts.is_empty() {
+        return;
+    }
+    let executor = spec.executor.as_ref().map(|executor| &executor.service_account_name);
+    for name in spec.service_account_name.iter().chain(executor) {
+        if is_missing(name, objects) {
+            report.say("rbac", format!("there is no ServiceAccount `{name}`"));
+        }
+    }
+    let Some(executor) = executor else { return };
+    let bound = objects.role_bindings.iter().map(|(_, binding)| binding).any(|binding| {
+        binding.subjects.iter().any(|s| s.kind == "ServiceAccount" && s.name == *executor)
+            && objects.roles.iter().any(|(_, role)| role.metadata.name == binding.role_ref.name)
+    });
+    if !bound {
+        report.say("rbac", format!("`{executor}` has no role: Argo could not report results"));
+    }
+    let token = format!("{executor}.service-account-token");
+    if !objects.token_secrets.iter().any(|(_, secret)| secret.metadata.name == token) {
+        report.say("rbac", format!("there is no Secret `{token}`: Argo could not start a pod"));
+    }
+}

@@ -1,0 +1,142 @@
+//! Checks Pod Security `restricted` for the containers of steps and of Argo, and a read-only root
+//! file system.
+
+use super::{Report, containers, values};
+use crate::pod::{Container, SecurityContext};
+use crate::step::PodSpecPatch;
+use crate::workflow::{Template, WorkflowSpec};
+use crate::yaml;
+
+pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
+    let pod = spec.security_context.clone().unwrap_or_default();
+    if pod.run_as_non_root != Some(true) || pod.run_as_user.is_none_or(|user| user <= 0) {
+        report.say("security", "pods have to run as a user that is not root (securityContext)");
+    }
+    if pod.seccomp_profile.is_none_or(|profile| profile.kind != "RuntimeDefault") {
+        report.say("security", "pods need the seccomp profile RuntimeDefault (securityContext)");
+    }
+    if pod.fs_group.is_none() {
+        report.say("security", "without fsGroup the pods' user may not write to their volumes");
+    }
+    if spec.automount_service_account_token != Some(false) {
+        report.say(
+            "security",
+            "steps get a service account's token: automountServiceAccountToken has to be false",
+        );
+    }
+    if spec.executor.is_none() {
+        report.say(
+            "security",
+            "without the steps' token Argo's own containers need executor.serviceAccountName",
+        );
+    }
+    for volume in &spec.volumes {
+        let count =
+            [volume.empty_dir.is_some(), volume.config_map.is_some(), volume.secret.is_some()];
+        let is_on_node = volume.host_path.is_some();
+        if is_on_node || count.iter().filter(|is_set| **is_set).count() != 1 {
+            report.say(
+                "security",
+                format!("volume `{}` has to be one of emptyDir, configMap and secret", volume.name),
+            );
+        }
+        if volume.empty_dir.as_ref().is_some_and(|dir| dir.size_limit.is_none()) {
+            report.say("resources", format!("volume `{}` has no sizeLimit", volume.name));
+        }
+        let limit = volume.empty_dir.as_ref().and_then(|dir| dir.size_limit.as_deref());
+        if let Some(problem) = limit.and_then(values::wrong_quantity) {
+            report.say("value", format!("volume `{}`: {problem}", volume.name));
+        }
+    }
+    patch(spec, report);
+}
+
+/// Checks the patch of Argo's own containers: without the settings of the steps' containers, a
+/// namespace that enforces `restricted` rejects them.
+fn patch(spec: &WorkflowSpec, report: &mut Report<'_>) {
+    let Some(patch) = &spec.pod_spec_patch else {
+        return report
+            .say("security", "podSpecPatch has to secure Argo's containers `init` and `wait`");
+    };
+    let patch: PodSpecPatch = match yaml::read(patch) {
+        Ok(patch) => patch,
+        Err(error) => return report.say("security", format!("podSpecPatch: {error}")),
+    };
+    for (name, containers) in [("init", &patch.init_containers), ("wait", &patch.containers)] {
+        match containers.iter().find(|container| container.name == name) {
+            Some(container) => restricted(&format!("podSpecPatch/{name}"), container, report),
+            None => report.say("security", format!("podSpecPatch does not contain `{name}`")),
+        }
+    }
+}
+
+pub(super) fn template(template: &Template, report: &mut Report<'_>) {
+    let patch = template.pod_spec_patch.as_deref().map(yaml::read::<PodSpecPatch>);
+    if let Some(Err(error)) = patch {
+        report.say("fields", format!("`{}`: podSpecPatch: {error}", template.name));
+    }
+    for (name, container) in containers(template) {
+        own(&format!("{}/{name}", template.name), container, report);
+    }
+}
+
+/// Checks for every container of Lynceus.
+pub(super) fn own(owner: &str, container: &Container, report: &mut Report<'_>) {
+    on_node(owner, container, false, report);
+}
+
+/// The same, for a container that may be root because it reads files of root on its node.
+pub(super) fn on_node(
+    owner: &str,
+    container: &Container,
+    may_be_root: bool,
+    report: &mut Report<'_>,
+) {
+    contained(owner, container, report);
+    let context = container.security_context.clone().unwrap_or_default();
+    let is_root = context.run_as_non_root == Some(false) || context.run_as_user == Some(0);
+    if is_root && !may_be_root {
+        report.say("security", format!("`{owner}` may not run as root"));
+    }
+    let root = container.security_context.as_ref().and_then(|c| c.read_only_root_filesystem);
+    if root != Some(true) {
+        report.say("security", format!("`{owner}`: the root file system has to be read-only"));
+    }
+    if container.resources.as_ref().is_none_or(|resources| {
+        ["cpu", "memory"].iter().any(|what| {
+            !resources.requests.contains_key(*what) || !resources.limits.contains_key(*what)
+        })
+    }) {
+        report.say("resources", format!("`{owner}` needs requests and limits of cpu and memory"));
+    }
+}
+
+/// Checks every container: Pod Security, and valid resource quantities.
+fn restricted(owner: &str, container: &Container, report: &mut Report<'_>) {
+    contained(owner, container, report);
+    let context = container.security_context.clone().unwrap_or_default();
+    // A field that the container does not set is taken from the pod.
+    if context.run_as_non_root == Some(false) || context.run_as_user == Some(0) {
+        report.say("security", format!("`{owner}` may not run as root"));
+    }
+}
+
+/// Pod Security `restricted`, apart from the user.
+fn contained(owner: &str, container: &Container, report: &mut Report<'_>) {
+    if let Some(resources) = &container.resources {
+        values::resources(owner, resources, report);
+    }
+    let context = container.security_context.clone().unwrap_or_default();
+    let SecurityContext { allow_privilege_escalation, capabilities, .. } = &context;
+    if *allow_privilege_escalation != Some(false) {
+        report.say("security", format!("`{owner}`: allowPrivilegeEscalation has to be false"));
+    }
+    let capabilities = capabilities.clone().unwrap_or_default();
+    if !capabilities.drop.iter().any(|name| name == "ALL") || !capabilities.add.is_empty() {
+        report
+            .say("security", format!("`{owner}`: all capabilities have to be dropped, none added"));
+    }
+    if context.seccomp_profile.is_some_and(|profile| profile.kind != "RuntimeDefault") {
+        report.say("security", format!("`{owner}`: the seccomp profile has to be RuntimeDefault"));
+    }
+}
