@@ -1,7 +1,5 @@
-//! The kinds of detectors: one table that the document, the models and the training read.
-//!
-//! Each of them matches on every [`DetectorKind`], so a kind that one of them does not handle does
-//! not compile.
+//! The kinds of detectors: one table from which the document, the models and the training take
+//! theirs, so a kind that one of them does not have does not compile.
 
 /// What a detector is fitted on and how it scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,9 +12,42 @@ pub enum Shape {
     Classes,
 }
 
-/// Declares the kinds, one line each, in the order of their names.
+/// Passes the table of the kinds to the macro of a name: a line for each kind with its name, its
+/// variant of [`DetectorKind`] and its [`Shape`], in the order of the names.
+///
+/// The name of a kind is also the name of its module in the crates `document` (with its settings,
+/// named like the variant), `models` (with the constant `READER`) and `train` (with the constant
+/// `FITTER`).
+#[macro_export]
 macro_rules! detectors {
-    ($($(#[$doc:meta])* $kind:ident($name:literal, $shape:ident),)*) => {
+    ($macro:ident) => {
+        $macro! {
+            /// Follows the slow drift of each signal, and scores how unlikely the departures of all
+            /// signals are together.
+            adaptive: Adaptive(Sequence),
+            /// A network that learns to reproduce normal rows through a bottleneck.
+            autoencoder: Autoencoder(Rows),
+            /// A tree that distinguishes labelled classes.
+            decision_tree: DecisionTree(Classes),
+            /// Trees that distinguish labelled classes, each correcting the trees before it.
+            gradient_boosting: GradientBoosting(Classes),
+            /// Random trees that isolate rare rows early.
+            isolation_forest: IsolationForest(Rows),
+            /// Mahalanobis distance with a shrunk covariance.
+            mahalanobis: Mahalanobis(Rows),
+            /// A boundary around the normal rows.
+            one_class_svm: OneClassSvm(Rows),
+            /// Many trees that distinguish labelled classes, each fitted on a sample of rows.
+            random_forest: RandomForest(Classes),
+            /// Columns outside their usual range: the simplest baseline.
+            z_score: ZScore(Rows),
+        }
+    };
+}
+
+/// Declares [`DetectorKind`].
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident: $kind:ident($shape:ident),)*) => {
         /// A kind of detector.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum DetectorKind {
@@ -30,7 +61,7 @@ macro_rules! detectors {
             /// Returns the name in a document, in a bundle and as `train --model` takes it.
             pub const fn name(self) -> &'static str {
                 match self {
-                    $(Self::$kind => $name,)*
+                    $(Self::$kind => stringify!($name),)*
                 }
             }
 
@@ -44,26 +75,7 @@ macro_rules! detectors {
     };
 }
 
-detectors! {
-    /// Follows slow drift.
-    Adaptive("adaptive", Sequence),
-    /// A network with a bottleneck.
-    Autoencoder("autoencoder", Rows),
-    /// One tree of labelled classes.
-    DecisionTree("decision_tree", Classes),
-    /// Trees of labelled classes that each correct those before.
-    GradientBoosting("gradient_boosting", Classes),
-    /// Random trees that isolate rare rows.
-    IsolationForest("isolation_forest", Rows),
-    /// Mahalanobis distance.
-    Mahalanobis("mahalanobis", Rows),
-    /// A boundary around normal rows.
-    OneClassSvm("one_class_svm", Rows),
-    /// Many trees of labelled classes.
-    RandomForest("random_forest", Classes),
-    /// The simplest baseline.
-    ZScore("z_score", Rows),
-}
+detectors!(kinds);
 
 impl DetectorKind {
     /// Returns the kind of a name.

@@ -1,7 +1,8 @@
 //! The models of a pipeline: one file for each kind, with its settings, their ranges, and whether
 //! it allows a search.
 //!
-//! To add a kind of detector: write its file here, and register it by its module and one line below.
+//! To add a kind of detector: add its line to `contract::detectors`, and write its file and module
+//! here.
 
 pub mod adaptive;
 pub mod autoencoder;
@@ -31,10 +32,10 @@ pub trait DetectorSettings: Ranges {
     }
 }
 
-/// Registers the kinds of detectors, each by its field of the document, which is also its module, and
-/// by its settings, which have the name of the kind.
-macro_rules! register {
-    ($($(#[$doc:meta])* $field:ident($kind:ident),)*) => {
+/// Declares the field of each kind of detector, which has the name of its module, with its settings,
+/// which have the name of the kind.
+macro_rules! settings {
+    ($($(#[$doc:meta])* $field:ident: $kind:ident($shape:ident),)*) => {
         $(pub use $field::$kind;)*
 
         /// The models of a pipeline: each kind that is set is trained and votes.
@@ -64,27 +65,7 @@ macro_rules! register {
     };
 }
 
-register! {
-    /// Follows the slow drift of each signal, and scores how unlikely the departures of all signals
-    /// are together.
-    adaptive(Adaptive),
-    /// A network that learns to reproduce normal rows through a bottleneck.
-    autoencoder(Autoencoder),
-    /// A tree that distinguishes labelled classes.
-    decision_tree(DecisionTree),
-    /// Trees that distinguish labelled classes, each correcting the trees before it.
-    gradient_boosting(GradientBoosting),
-    /// Random trees that isolate rare rows early.
-    isolation_forest(IsolationForest),
-    /// Mahalanobis distance with a shrunk covariance.
-    mahalanobis(Mahalanobis),
-    /// A boundary around the normal rows.
-    one_class_svm(OneClassSvm),
-    /// Many trees that distinguish labelled classes, each fitted on a sample of rows.
-    random_forest(RandomForest),
-    /// Columns outside their usual range: the simplest baseline.
-    z_score(ZScore),
-}
+contract::detectors!(settings);
 
 impl Models {
     /// Name of the second stage, as in `train --model`.

@@ -36,8 +36,11 @@ pub use extremes::{Extremes, MOST_EXTREMES, single, size};
 pub use memory::{Following, MOST_CARRIED_ROWS, MOST_WINDOW_ROWS, MOST_WINDOWS, Memory};
 pub use own::Usual;
 
-use crate::detector::shares;
-use crate::sequence::{NewLevel, Notices, Sequence, Step};
+use crate::detector::{Reader, shares};
+use crate::sequence::{NewLevel, Notices, Sequence, SequenceReader, Step};
+
+/// How the kind is read.
+pub(crate) const READER: Reader = Reader::Sequence(SequenceReader::of::<Adaptive>());
 
 /// A fitted model.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,15 +5,7 @@ use std::fmt::Debug;
 use contract::{DetectorKind, StepError};
 use ndarray::{ArrayView1, ArrayView2};
 
-use crate::adaptive::Adaptive;
-use crate::autoencoder::Autoencoder;
-use crate::class_trees::ClassTrees;
-use crate::classify::boosted::BoostedTrees;
-use crate::isolation_forest::IsolationForest;
-use crate::mahalanobis::Mahalanobis;
-use crate::one_class_svm::OneClassSvm;
 use crate::sequence::SequenceReader;
-use crate::z_score::ZScore;
 use crate::{Model, Tensors};
 
 /// A fitted model that gives each row a score.
@@ -58,26 +50,23 @@ pub(crate) enum Reader {
     Sequence(SequenceReader),
 }
 
-impl Reader {
-    /// Returns the reader of a kind.
-    pub(crate) fn of(kind: DetectorKind) -> Self {
-        match kind {
-            DetectorKind::Adaptive => Self::Sequence(SequenceReader::of::<Adaptive>()),
-            DetectorKind::Autoencoder => Self::Rows(|from| boxed(Autoencoder::read(from))),
-            DetectorKind::DecisionTree => {
-                Self::Rows(|from| trees(DetectorKind::DecisionTree, from))
+/// Declares [`Reader::of`].
+macro_rules! readers {
+    ($($(#[$doc:meta])* $module:ident: $kind:ident($shape:ident),)*) => {
+        impl Reader {
+            /// Returns the reader of a kind: the constant of its module.
+            pub(crate) const fn of(kind: DetectorKind) -> Self {
+                match kind {
+                    $(DetectorKind::$kind => crate::$module::READER,)*
+                }
             }
-            DetectorKind::GradientBoosting => Self::Rows(|from| boxed(BoostedTrees::read(from))),
-            DetectorKind::IsolationForest => Self::Rows(|from| boxed(IsolationForest::read(from))),
-            DetectorKind::Mahalanobis => Self::Rows(|from| boxed(Mahalanobis::read(from))),
-            DetectorKind::OneClassSvm => Self::Rows(|from| boxed(OneClassSvm::read(from))),
-            DetectorKind::RandomForest => {
-                Self::Rows(|from| trees(DetectorKind::RandomForest, from))
-            }
-            DetectorKind::ZScore => Self::Rows(|from| boxed(ZScore::read(from))),
         }
-    }
+    };
+}
 
+contract::detectors!(readers);
+
+impl Reader {
     /// Returns the readers of all kinds that score rows in the order of time.
     pub(crate) fn sequences() -> impl Iterator<Item = SequenceReader> {
         DetectorKind::ALL.iter().filter_map(|kind| match Self::of(*kind) {
@@ -85,16 +74,6 @@ impl Reader {
             Self::Rows(_) => None,
         })
     }
-}
-
-fn boxed<D: Detector + 'static>(
-    read: Result<D, StepError>,
-) -> Result<Box<dyn Detector>, StepError> {
-    Ok(Box::new(read?))
-}
-
-fn trees(kind: DetectorKind, from: &mut Tensors) -> Result<Box<dyn Detector>, StepError> {
-    boxed(ClassTrees::read(kind.name(), from))
 }
 
 /// Reads a detector of a kind from the bytes of its safetensors file; anything off is refused, and so

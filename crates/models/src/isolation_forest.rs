@@ -8,9 +8,12 @@ use ndarray::{ArrayView1, ArrayView2};
 
 use self::perfect::{Block, PerfectTree};
 use crate::blocks::score_blocks;
-use crate::detector::{Detector, shares};
+use crate::detector::{Detector, Reader, shares};
 use crate::scaler::single;
 use crate::{Scaler, Tensors};
+
+/// How the kind is read.
+pub(crate) const READER: Reader = Reader::Rows(|tensors| Ok(Box::new(IsolationForest::read(tensors)?)));
 
 /// Rows that a thread takes at a time.
 const BLOCK_ROWS: usize = 8 * perfect::ROWS;

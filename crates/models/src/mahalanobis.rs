@@ -5,8 +5,11 @@ use contract::StepError;
 use ndarray::{ArrayView1, ArrayView2};
 
 use crate::blocks::score_blocks;
-use crate::detector::{Detector, shares};
+use crate::detector::{Detector, Reader, shares};
 use crate::{Scaler, Tensors};
+
+/// How the kind is read.
+pub(crate) const READER: Reader = Reader::Rows(|tensors| Ok(Box::new(Mahalanobis::read(tensors)?)));
 
 /// Lower limit of squared distances, so that the logarithm is finite.
 const SMALLEST_SQUARE: f64 = 1e-12;

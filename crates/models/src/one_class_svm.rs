@@ -5,9 +5,12 @@ use contract::StepError;
 use ndarray::{ArrayView1, ArrayView2};
 
 use crate::blocks::score_blocks;
-use crate::detector::{Detector, shares};
+use crate::detector::{Detector, Reader, shares};
 use crate::scaler::single;
 use crate::{Scaler, Tensors};
+
+/// How the kind is read.
+pub(crate) const READER: Reader = Reader::Rows(|tensors| Ok(Box::new(OneClassSvm::read(tensors)?)));
 
 /// Support vectors whose distances are computed side by side.
 pub const TILE: usize = 16;

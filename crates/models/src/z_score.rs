@@ -5,8 +5,11 @@ use contract::StepError;
 use ndarray::{ArrayView1, ArrayView2};
 
 use crate::blocks::score_blocks;
-use crate::detector::{Detector, shares};
+use crate::detector::{Detector, Reader, shares};
 use crate::{Scaler, Tensors};
+
+/// How the kind is read.
+pub(crate) const READER: Reader = Reader::Rows(|tensors| Ok(Box::new(ZScore::read(tensors)?)));
 
 /// Weight of a column within the threshold: enough to order quiet rows, too little to raise an alarm.
 const WEIGHT_WITHIN_THRESHOLD: f64 = 0.01;

@@ -28,7 +28,7 @@ use self::moments::Moments;
 use self::pass::Pass;
 use self::rows::InMemory;
 use crate::FitError;
-use crate::detectors;
+use crate::detectors::{self, Fitter};
 use crate::params::Unchecked;
 use crate::parts::{Files, Rows};
 
@@ -72,8 +72,11 @@ impl Ranges for AdaptiveValidParams {
     }
 }
 
+/// How the kind is fitted.
+pub(crate) const FITTER: Fitter = Fitter::Sequence(fit);
+
 /// Fits the model that a document sets on the rows of a data set.
-pub(crate) fn fit(
+fn fit(
     models: &Models,
     files: &Files<'_>,
     outcome: &mut Outcome,

@@ -17,7 +17,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use crate::columns::Columns;
-use crate::detectors::{Fitted, Job};
+use crate::detectors::{Fitted, Fitter, Job};
 use crate::network::{Network, Reconstruction};
 use crate::params::Unchecked;
 use crate::search::space::Space;
@@ -45,8 +45,11 @@ impl AutoencoderParams {
     }
 }
 
+/// How the kind is fitted.
+pub(crate) const FITTER: Fitter = Fitter::Rows { fit, draw };
+
 /// Fits the model that a document sets.
-pub(crate) fn fit(
+fn fit(
     job: &Job<'_>,
     rows: &DatasetBase<Array2<f64>, ()>,
     outcome: &mut Outcome,
@@ -72,7 +75,7 @@ pub(crate) fn fit(
 }
 
 /// Draws the parameters that a search tries.
-pub(crate) fn draw(space: &mut Space<'_>) {
+fn draw(space: &mut Space<'_>) {
     let columns = space.columns;
     let bottleneck = space.pick(&[columns / 8, columns / 4, columns / 2]).max(2);
     let deep = vec![(2 * bottleneck).min(columns.max(2)), bottleneck, 2 * bottleneck];

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use contract::StepError;
 use linfa::dataset::DatasetBase;
 use models::class_trees::Calibration;
-use models::classify::boosted::BoostedTrees;
+use models::gradient_boosting::BoostedTrees;
 use models::{ClassTrees, Detector};
 use ndarray::{Array1, Array2};
 use serde::Serialize;

@@ -13,7 +13,7 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
 use crate::class_tree::{Grower, Growth, Member, Sample};
-use crate::detectors::ClassesJob;
+use crate::detectors::{ClassesJob, Fitter};
 use crate::params::Unchecked;
 use crate::{FitError, supervised};
 
@@ -34,8 +34,11 @@ impl DecisionTreeParams {
     }
 }
 
+/// How the kind is fitted.
+pub(crate) const FITTER: Fitter = Fitter::Classes(fit);
+
 /// Fits the model that a document sets.
-pub(crate) fn fit(
+fn fit(
     job: &ClassesJob<'_>,
     outcome: &mut Outcome,
 ) -> Result<supervised::Fitted, FitError> {

@@ -1,5 +1,4 @@
-//! How each kind of detector is fitted: one line per kind. The functions are in the file of the
-//! kind.
+//! How kinds of detectors are fitted: each by the constant `FITTER` of its module.
 
 use contract::{DetectorKind, Outcome};
 use document::models::Models;
@@ -12,10 +11,7 @@ use serde_json::Value;
 use crate::labelled::Labelled;
 use crate::parts::Files;
 use crate::search::space::Space;
-use crate::{
-    FitError, adaptive, autoencoder, boosted_trees, decision_tree, isolation_forest, mahalanobis,
-    one_class_svm, random_forest, supervised, z_score,
-};
+use crate::{FitError, supervised};
 
 /// How a kind is fitted.
 pub(crate) enum Fitter {
@@ -38,30 +34,21 @@ pub(crate) type FitSequence = fn(&Models, &Files<'_>, &mut Outcome) -> Result<Fi
 pub(crate) type FitClasses =
     fn(&ClassesJob<'_>, &mut Outcome) -> Result<supervised::Fitted, FitError>;
 
-impl Fitter {
-    /// Returns how a kind is fitted.
-    pub(crate) fn of(kind: DetectorKind) -> Self {
-        match kind {
-            DetectorKind::Adaptive => Self::Sequence(adaptive::fit),
-            DetectorKind::Autoencoder => {
-                Self::Rows { fit: autoencoder::fit, draw: autoencoder::draw }
+/// Declares [`Fitter::of`].
+macro_rules! fitters {
+    ($($(#[$doc:meta])* $module:ident: $kind:ident($shape:ident),)*) => {
+        impl Fitter {
+            /// Returns how a kind is fitted: the constant of its module.
+            pub(crate) const fn of(kind: DetectorKind) -> Self {
+                match kind {
+                    $(DetectorKind::$kind => crate::$module::FITTER,)*
+                }
             }
-            DetectorKind::DecisionTree => Self::Classes(decision_tree::fit),
-            DetectorKind::GradientBoosting => Self::Classes(boosted_trees::fit_detector),
-            DetectorKind::IsolationForest => {
-                Self::Rows { fit: isolation_forest::fit, draw: isolation_forest::draw }
-            }
-            DetectorKind::Mahalanobis => {
-                Self::Rows { fit: mahalanobis::fit, draw: mahalanobis::draw }
-            }
-            DetectorKind::OneClassSvm => {
-                Self::Rows { fit: one_class_svm::fit, draw: one_class_svm::draw }
-            }
-            DetectorKind::RandomForest => Self::Classes(random_forest::fit),
-            DetectorKind::ZScore => Self::Rows { fit: z_score::fit, draw: z_score::draw },
         }
-    }
+    };
 }
+
+contract::detectors!(fitters);
 
 /// Inputs of a fit, besides its rows.
 #[derive(Clone, Copy)]

@@ -14,7 +14,7 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use crate::detectors::{Fitted, Job};
+use crate::detectors::{Fitted, Fitter, Job};
 use crate::params::Unchecked;
 use crate::search::space::Space;
 use crate::{FitError, rows};
@@ -40,8 +40,11 @@ impl IsolationForestParams {
     }
 }
 
+/// How the kind is fitted.
+pub(crate) const FITTER: Fitter = Fitter::Rows { fit, draw };
+
 /// Fits the model that a document sets.
-pub(crate) fn fit(
+fn fit(
     job: &Job<'_>,
     rows: &DatasetBase<Array2<f64>, ()>,
     outcome: &mut Outcome,
@@ -54,7 +57,7 @@ pub(crate) fn fit(
 }
 
 /// Draws the parameters that a search tries.
-pub(crate) fn draw(space: &mut Space<'_>) {
+fn draw(space: &mut Space<'_>) {
     let trees = space.pick(&[50, 100, 200]);
     space.set("trees", trees);
     let samples = space.pick(&[64, 128, 256, 512, 1024]);

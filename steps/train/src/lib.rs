@@ -18,7 +18,6 @@
 pub mod adaptive;
 pub mod autoencoder;
 mod bins;
-mod boosted_trees;
 mod class_tree;
 mod classify;
 mod columns;
@@ -27,6 +26,7 @@ pub mod decision_tree;
 mod detectors;
 pub mod diagnose;
 pub mod error;
+mod gradient_boosting;
 pub mod isolation_forest;
 mod kind;
 pub mod labelled;

@@ -9,7 +9,7 @@ use models::Scaler;
 use models::mahalanobis::Mahalanobis;
 use ndarray::Array2;
 
-use crate::detectors::{Fitted, Job};
+use crate::detectors::{Fitted, Fitter, Job};
 use crate::params::Unchecked;
 use crate::search::space::Space;
 use crate::{FitError, rows};
@@ -30,8 +30,11 @@ impl MahalanobisParams {
     }
 }
 
+/// How the kind is fitted.
+pub(crate) const FITTER: Fitter = Fitter::Rows { fit, draw };
+
 /// Fits the model that a document sets.
-pub(crate) fn fit(
+fn fit(
     job: &Job<'_>,
     rows: &DatasetBase<Array2<f64>, ()>,
     _outcome: &mut Outcome,
@@ -42,7 +45,7 @@ pub(crate) fn fit(
 }
 
 /// Draws the parameters that a search tries.
-pub(crate) fn draw(space: &mut Space<'_>) {
+fn draw(space: &mut Space<'_>) {
     let ridge = space.logarithmic(1e-3, 1.0);
     space.set("ridge", ridge);
     let min_std = space.logarithmic(1e-4, 1e-1);

@@ -10,7 +10,7 @@ use models::one_class_svm::OneClassSvm;
 use models::scaler::single;
 use ndarray::Array2;
 
-use crate::detectors::{Fitted, Job};
+use crate::detectors::{Fitted, Fitter, Job};
 use crate::params::Unchecked;
 use crate::search::space::Space;
 use crate::smo::{self, Problem};
@@ -35,8 +35,11 @@ impl OneClassSvmParams {
     }
 }
 
+/// How the kind is fitted.
+pub(crate) const FITTER: Fitter = Fitter::Rows { fit, draw };
+
 /// Fits the model that a document sets.
-pub(crate) fn fit(
+fn fit(
     job: &Job<'_>,
     rows: &DatasetBase<Array2<f64>, ()>,
     outcome: &mut Outcome,
@@ -59,7 +62,7 @@ pub(crate) fn fit(
 }
 
 /// Draws the parameters that a search tries.
-pub(crate) fn draw(space: &mut Space<'_>) {
+fn draw(space: &mut Space<'_>) {
     let nu = space.logarithmic(5e-3, 0.2);
     space.set("nu", nu);
     let gamma = space.logarithmic(0.05, 5.0) / space.columns.max(1) as f64;

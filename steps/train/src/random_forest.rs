@@ -18,7 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::class_tree::{Grower, Grown, Growth, Member, Sample};
-use crate::detectors::ClassesJob;
+use crate::detectors::{ClassesJob, Fitter};
 use crate::params::Unchecked;
 use crate::{FitError, rows, supervised};
 
@@ -65,8 +65,11 @@ impl RandomForestValidParams {
     }
 }
 
+/// How the kind is fitted.
+pub(crate) const FITTER: Fitter = Fitter::Classes(fit);
+
 /// Fits the model that a document sets.
-pub(crate) fn fit(
+fn fit(
     job: &ClassesJob<'_>,
     outcome: &mut Outcome,
 ) -> Result<supervised::Fitted, FitError> {

@@ -10,7 +10,7 @@ use models::z_score::ZScore;
 use ndarray::Array2;
 use rand::Rng as _;
 
-use crate::detectors::{Fitted, Job};
+use crate::detectors::{Fitted, Fitter, Job};
 use crate::params::Unchecked;
 use crate::search::space::Space;
 use crate::{FitError, rows};
@@ -31,8 +31,11 @@ impl ZScoreParams {
     }
 }
 
+/// How the kind is fitted.
+pub(crate) const FITTER: Fitter = Fitter::Rows { fit, draw };
+
 /// Fits the model that a document sets.
-pub(crate) fn fit(
+fn fit(
     job: &Job<'_>,
     rows: &DatasetBase<Array2<f64>, ()>,
     _outcome: &mut Outcome,
@@ -43,7 +46,7 @@ pub(crate) fn fit(
 }
 
 /// Draws the parameters that a search tries.
-pub(crate) fn draw(space: &mut Space<'_>) {
+fn draw(space: &mut Space<'_>) {
     let threshold = space.random.random_range(0.0..6.0);
     space.set("threshold", threshold);
 }

@@ -9,7 +9,7 @@ use contract::classify::{ClassBounds, EvidenceRule, Unknown};
 use contract::tensors::{Arrays, Numbers, Record};
 use contract::{StepError, Timestamp};
 
-use super::boosted::softmax;
+use crate::gradient_boosting::softmax;
 
 /// Lower limit of the log-probability of a window, so that one unusual window does not outweigh all
 /// others.

@@ -1,7 +1,6 @@
 //! Models of `task: classify`: class probabilities of a row, evidence of an entity over its
 //! windows, the usual range of each class, and the bundle.
 
-pub mod boosted;
 pub mod bundle;
 pub mod evidence;
 pub mod judge;
@@ -12,7 +11,7 @@ use contract::StepError;
 use crate::Tensors;
 use crate::class_trees::{self, Calibration, ClassTrees};
 use crate::detector::Detector as _;
-use boosted::BoostedTrees;
+use crate::gradient_boosting::{self, BoostedTrees};
 
 pub use bundle::ClassBundle;
 pub use evidence::EntityEvidence;
@@ -32,7 +31,7 @@ impl ClassModel {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Trees(trees) => trees.kind(),
-            Self::Boosted(_) => boosted::KIND,
+            Self::Boosted(_) => gradient_boosting::KIND,
         }
     }
 
@@ -112,13 +111,13 @@ impl ClassModel {
         let mut tensors = Tensors::decode(kind, bytes)?;
         let model = match class_trees::KINDS.into_iter().find(|known| *known == kind) {
             Some(kind) => Self::Trees(ClassTrees::read(kind, &mut tensors)?),
-            None if kind == boosted::KIND => Self::Boosted(BoostedTrees::read(&mut tensors)?),
+            None if kind == gradient_boosting::KIND => Self::Boosted(BoostedTrees::read(&mut tensors)?),
             None => {
                 return Err(StepError::refused(format!("`{kind}` is not a kind of class model"))
                     .hint(format!(
                         "this version knows {} and {}",
                         class_trees::KINDS.join(", "),
-                        boosted::KIND
+                        gradient_boosting::KIND
                     )));
             }
         };

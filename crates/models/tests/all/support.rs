@@ -9,8 +9,8 @@ use contract::{Decimal, FeatureColumn, FeatureContract, Span, Timestamp, artifac
 use frames::{Column, FeatureTable, RowLabels};
 use models::autoencoder::{Autoencoder, Layer};
 use models::class_trees::{self, Calibration, ClassTree, Classes};
-use models::classify::boosted::{BoostedTrees, ValueTree};
 use models::diagnosis::Thresholds;
+use models::gradient_boosting::{BoostedTrees, ValueTree};
 use models::isolation_forest::{IsolationForest, Tree};
 use models::mahalanobis::Mahalanobis;
 use models::one_class_svm::OneClassSvm;

@@ -6,13 +6,13 @@ use document::models::{DecisionTree, GradientBoosting, RandomForest};
 use linfa::ParamGuard as _;
 use linfa::traits::Fit as _;
 use models::class_trees::Classes;
-use models::classify::{ClassModel, boosted};
+use models::classify::ClassModel;
 use serde_json::Value;
 
 use super::rows::ClassRows;
 use crate::decision_tree::DecisionTreeParams;
 use crate::random_forest::RandomForestParams;
-use crate::{FitError, boosted_trees};
+use crate::{FitError, gradient_boosting};
 
 /// Maximum number of rows that a tree of a forest is grown on: rows of an entity are alike.
 const FOREST_ROWS: usize = 8000;
@@ -34,7 +34,7 @@ impl Fitter {
     pub(crate) fn of(models: &ClassModels, kind: &str) -> Result<Self, StepError> {
         let fitter = match kind {
             "decision_tree" => models.decision_tree.clone().map(Self::Tree),
-            boosted::KIND => models.gradient_boosting.clone().map(Self::Boosting),
+            models::gradient_boosting::KIND => models.gradient_boosting.clone().map(Self::Boosting),
             "random_forest" => models.random_forest.clone().map(Self::Forest),
             _ => None,
         };
@@ -77,7 +77,7 @@ impl Fitter {
             }
             Self::Boosting(settings) => {
                 let rows = (&dataset.records, &dataset.targets);
-                boosted_trees::fit(settings, rows, classes, (seed, threads))
+                gradient_boosting::fit(settings, rows, classes, (seed, threads))
                     .map(ClassModel::Boosted)
             }
             Self::Forest(settings) => {

@@ -11,7 +11,7 @@ use contract::Outcome;
 use document::models::GradientBoosting as Settings;
 use document::ranges::Ranges as _;
 use models::class_trees::Classes;
-use models::classify::boosted::{BoostedTrees, ValueTree, softmax};
+use models::gradient_boosting::{BoostedTrees, ValueTree, softmax};
 use ndarray::{Array1, Array2};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
@@ -19,7 +19,7 @@ use rayon::prelude::*;
 
 use crate::bins::{self, Column};
 use crate::class_tree::{row_weights, rows_of_classes};
-use crate::detectors::ClassesJob;
+use crate::detectors::{ClassesJob, Fitter};
 use crate::{FitError, rows, supervised};
 
 /// Maximum number of bins of a column: a histogram of all columns fits in the processor's L1 cache.
@@ -260,8 +260,11 @@ fn subtract(from: &mut [Cell], other: &[Cell]) {
     }
 }
 
+/// How the kind is fitted.
+pub(crate) const FITTER: Fitter = Fitter::Classes(fit_detector);
+
 /// Fits the model that a document sets.
-pub(crate) fn fit_detector(
+fn fit_detector(
     job: &ClassesJob<'_>,
     outcome: &mut Outcome,
 ) -> Result<supervised::Fitted, FitError> {

@@ -8,7 +8,10 @@ use ndarray::{ArrayView1, ArrayView2};
 use crate::Tensors;
 use crate::class_model::ClassModel;
 use crate::class_trees::{Calibration, Classes, is_tree, take_ranges};
-use crate::detector::{self, Detector};
+use crate::detector::{self, Detector, Reader};
+
+/// How the kind is read.
+pub(crate) const READER: Reader = Reader::Rows(|tensors| Ok(Box::new(BoostedTrees::read(tensors)?)));
 
 /// Kind of model, as the document names it.
 pub const KIND: &str = "gradient_boosting";

@@ -1,0 +1,11 @@
+//! How a decision tree is read: its code is that of all class trees.
+
+use contract::DetectorKind;
+
+use crate::ClassTrees;
+use crate::detector::Reader;
+
+/// How the kind is read.
+pub(crate) const READER: Reader = Reader::Rows(|tensors| {
+    Ok(Box::new(ClassTrees::read(DetectorKind::DecisionTree.name(), tensors)?))
+});
