@@ -136,7 +136,7 @@ impl Server {
     ///
     /// Errors: usage for a missing or invalid secret or certificate.
     pub fn open(server: &HttpServer, field: &str, folder: &Path) -> Result<Self, StepError> {
-        Self::open_with(server, (field, folder), &Pem::default())
+        Self::open_with(server, field, folder, &Pem::default())
     }
 
     /// Makes the client of a server whose certificates may already be in memory.
@@ -144,7 +144,8 @@ impl Server {
     /// Errors: those of [`Server::open`].
     pub fn open_with(
         server: &HttpServer,
-        (field, folder): (&str, &Path),
+        field: &str,
+        folder: &Path,
         at_hand: &Pem,
     ) -> Result<Self, StepError> {
         let mut headers = secret::headers(&format!("{field}.headers"), &server.headers)?;
@@ -155,7 +156,7 @@ impl Server {
             headers.insert(name, value);
         }
         Ok(Self {
-            client: transport::client(server, (field, folder), at_hand)?,
+            client: transport::client(server, field, folder, at_hand)?,
             url: server.url.clone(),
             field: field.to_owned(),
             headers,

@@ -28,7 +28,8 @@ impl std::fmt::Debug for Pem {
 /// Errors: usage for a missing or invalid file.
 pub(crate) fn client(
     server: &HttpServer,
-    (field, folder): (&str, &Path),
+    field: &str,
+    folder: &Path,
     at_hand: &Pem,
 ) -> Result<Client, StepError> {
     use_ring();

@@ -236,7 +236,7 @@ impl Source {
         require(self.tolerance >= Span::ZERO, &format!("{path}.tolerance"), || {
             "must be 0s or longer".to_owned()
         })?;
-        self.check_texts(&path, (field, kind.settings()))?;
+        self.check_texts(&path, field, kind.settings())?;
         let has_two = kind.settings().ttl().is_some() && self.tolerance > Span::ZERO;
         require(!has_two, &format!("{path}.tolerance"), || {
             format!("is `ttl` for the source kind `{field}`")
@@ -254,7 +254,8 @@ impl Source {
     fn check_texts(
         &self,
         path: &str,
-        (field, settings): (&str, &dyn SourceKind),
+        field: &str,
+        settings: &dyn SourceKind,
     ) -> Result<(), Problem> {
         let others = settings.columns(self, Span::from_seconds(1));
         for (name, label) in &self.entity.texts {

@@ -169,7 +169,8 @@ impl<'a> Catalog<'a> {
     /// Writes the rows of a day, a Parquet file, unless rows of that day are there already.
     pub fn put_rows(
         &self,
-        (group, version): (&str, u32),
+        group: &str,
+        version: u32,
         date: &str,
         parquet: &[u8],
     ) -> Result<Rows, StepError> {
@@ -188,7 +189,8 @@ impl<'a> Catalog<'a> {
     /// another process has already written for the same rows are kept.
     pub fn put_part(
         &self,
-        (group, version): (&str, u32),
+        group: &str,
+        version: u32,
         part: &Part,
         statistics: &PartStatistics,
     ) -> Result<(), StepError> {

@@ -102,7 +102,7 @@ pub fn find(store: &dyn ObjectStore, retention: Retention) -> Result<Vec<Garbage
         for version in store.folders(&format!("models/{pipeline}/versions/"))? {
             if !needed.contains(&version) {
                 let prefix = format!("models/{pipeline}/versions/{version}/");
-                let garbage = of(store, Kind::Version, (&pipeline, &version), &prefix)?;
+                let garbage = of(store, Kind::Version, &pipeline, &version, &prefix)?;
                 found.extend(garbage.filter(|it| it.written < retention.touched_before()));
             }
         }
@@ -112,7 +112,7 @@ pub fn find(store: &dyn ObjectStore, retention: Retention) -> Result<Vec<Garbage
     for pipeline in pipelines(store, "runs/")? {
         for run in store.folders(&format!("runs/{pipeline}/"))? {
             let prefix = format!("runs/{pipeline}/{run}/");
-            found.extend(of(store, Kind::Run, (&pipeline, &run), &prefix)?.filter(old));
+            found.extend(of(store, Kind::Run, &pipeline, &run, &prefix)?.filter(old));
         }
     }
     found.extend(cache(store)?.into_iter().filter(old));
@@ -227,7 +227,8 @@ fn named_versions(registry: &Registry<'_>) -> Result<BTreeSet<String>, StepError
 fn of(
     store: &dyn ObjectStore,
     kind: Kind,
-    (pipeline, name): (&str, &str),
+    pipeline: &str,
+    name: &str,
     prefix: &str,
 ) -> Result<Option<Garbage>, StepError> {
     let mut keys = Vec::new();

@@ -95,7 +95,8 @@ pub(crate) fn whole(
 pub(crate) fn of_shard<'a>(
     manifest: &'a BundleManifest,
     shard: Option<Shard>,
-    (pipeline, version): (&str, &str),
+    pipeline: &str,
+    version: &str,
 ) -> Result<Option<&'a FileRecord>, StepError> {
     let found = manifest.parts.len();
     let wanted = shard.map_or(0, |shard| shard.count() as usize);
@@ -126,7 +127,8 @@ pub(crate) fn of_shard<'a>(
 pub(crate) fn check_division(
     manifest: &BundleManifest,
     division: Option<&Division>,
-    (pipeline, version): (&str, &str),
+    pipeline: &str,
+    version: &str,
 ) -> Result<(), StepError> {
     if manifest.division.as_ref() == division {
         return Ok(());

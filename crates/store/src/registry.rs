@@ -241,9 +241,9 @@ impl<'a> Registry<'a> {
         let mut bytes = read(BundleManifest::FILE, &named)?;
         let mut manifest = self.check_manifest(version, &bytes)?;
         let mut folder = "";
-        let part = parts::of_shard(&manifest, self.shard, (self.pipeline, version))?.cloned();
+        let part = parts::of_shard(&manifest, self.shard, self.pipeline, version)?.cloned();
         if let (Some(_), Some(expected)) = (&part, self.expected) {
-            parts::check_division(&manifest, expected.division(), (self.pipeline, version))?;
+            parts::check_division(&manifest, expected.division(), self.pipeline, version)?;
         }
         if let Some(part) = &part {
             bytes = read(&part.file, &|key, bytes| verify(key, bytes, &part.sha256))?;

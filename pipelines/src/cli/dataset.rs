@@ -63,7 +63,7 @@ pub(crate) fn execute(global: &Global, command: &DatasetCommand) -> Result<(), S
         return Ok(());
     }
     let Some(to) = to else { return Ok(()) };
-    let raw = raw.then(|| write_raw(global, (pipeline, &store), &folder, to)).transpose()?;
+    let raw = raw.then(|| write_raw(global, pipeline, &store, &folder, to)).transpose()?;
     match (raw, is_json) {
         (None, true) => print_json(&json!({"path": to})),
         (Some((folder, _)), true) => print_json(&json!({"path": to, "raw": folder})),
@@ -101,7 +101,8 @@ fn write_rows(
 /// content by source.
 fn write_raw(
     global: &Global,
-    (pipeline, store): (&str, &StorePlace),
+    pipeline: &str,
+    store: &StorePlace,
     run: &Path,
     to: &Path,
 ) -> Result<(PathBuf, Vec<Written>), StepError> {

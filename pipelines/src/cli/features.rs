@@ -82,14 +82,14 @@ pub(crate) fn execute(global: &Global, command: &FeaturesCommand) -> Result<(), 
     let store = place.open()?;
     let catalog = Catalog::new(store.as_ref());
     match command {
-        FeaturesCommand::Publish(args) => publish::execute(global, (&place, catalog), args),
+        FeaturesCommand::Publish(args) => publish::execute(global, &place, catalog, args),
         FeaturesCommand::Backfill(args) => backfill::execute(global, catalog, args),
         FeaturesCommand::List => list(global, catalog),
-        FeaturesCommand::Show(args) => show::execute(global, (&place, catalog), args),
+        FeaturesCommand::Show(args) => show::execute(global, &place, catalog, args),
         FeaturesCommand::Stats(args) => stats::execute(global, catalog, args),
         FeaturesCommand::Diff(args) => diff::execute(global, catalog, args),
         FeaturesCommand::Find { text } => find(global, catalog, text),
-        FeaturesCommand::Uses { group } => uses::execute(global, (&place, catalog), group.as_ref()),
+        FeaturesCommand::Uses { group } => uses::execute(global, &place, catalog, group.as_ref()),
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) fn execute(global: &Global, args: &InitArgs) -> Result<(), StepError>
             &format!("\nname: {name}\n"),
             1,
         ),
-        Some(url) => fitting(args, shipped, (name, url), &global.pipelines)?,
+        Some(url) => fitting(args, shipped, name, url, &global.pipelines)?,
     };
     // Checks that the written document can be read: an invalid pipeline name fails here.
     document::parse(&path.display().to_string(), &text)?;
@@ -96,7 +96,8 @@ fn find(name: &str) -> Result<&'static Shipped, StepError> {
 fn fitting(
     args: &InitArgs,
     shipped: &Shipped,
-    (name, url): (&str, &str),
+    name: &str,
+    url: &str,
     folder: &Path,
 ) -> Result<String, StepError> {
     let document = document::parse(shipped.name, shipped.text)?;

@@ -117,7 +117,7 @@ pub(crate) fn execute(global: &Global, command: &ModelsCommand) -> Result<(), St
                 Some(name) => vec![name.clone()],
                 None => place.pipelines()?,
             };
-            list(global, (store.as_ref(), &names), alias, *limit)
+            list(global, store.as_ref(), &names, alias, *limit)
         }
         ModelsCommand::Show { pipeline, version } => {
             let registry = registry(pipeline);
@@ -160,7 +160,8 @@ struct Listed {
 
 fn list(
     global: &Global,
-    (store, pipelines): (&dyn ObjectStore, &[String]),
+    store: &dyn ObjectStore,
+    pipelines: &[String],
     alias: &str,
     limit: u32,
 ) -> Result<(), StepError> {

@@ -191,7 +191,7 @@ fn read(
     let scoring = match &mark {
         Some(mark) => {
             let window = scores::read(store, pipeline, mark.scored_to)?;
-            Some(scoring(context, window, mark.scored_to, (&scorer, now)))
+            Some(scoring(context, window, mark.scored_to, &scorer, now))
         }
         None => None,
     };
@@ -271,7 +271,8 @@ fn scoring(
     context: &Context,
     last: Option<WindowScore>,
     scored_to: Timestamp,
-    (scorer, now): (&Summary, Timestamp),
+    scorer: &Summary,
+    now: Timestamp,
 ) -> Scoring {
     let document = &context.document;
     let entities = last.map(|window| window.entities).unwrap_or_default();

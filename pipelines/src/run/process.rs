@@ -41,7 +41,7 @@ pub(super) async fn attempt(
     options: &Options,
 ) -> Result<Attempt, StepError> {
     let deadline = options.limit.map(|limit| limit.of_task(task));
-    let child = start(program, task, folder, (options, deadline))?;
+    let child = start(program, task, folder, options, deadline)?;
     let Some(deadline) = deadline else { return finish(child, &task.name, folder).await };
     match tokio::time::timeout(deadline.to_std() + GRACE, finish(child, &task.name, folder)).await {
         Ok(attempt) => attempt,
@@ -67,7 +67,8 @@ fn start(
     program: &Path,
     task: &Task,
     folder: &Path,
-    (options, deadline): (&Options, Option<Span>),
+    options: &Options,
+    deadline: Option<Span>,
 ) -> Result<Child, StepError> {
     let (outcome, log) = (folder.join("outcome.json"), folder.join("log.jsonl"));
     let write_error = |e: std::io::Error| StepError::writing(folder, &e);

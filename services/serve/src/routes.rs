@@ -101,7 +101,8 @@ impl App {
     /// never its content.
     async fn timed(
         &self,
-        (named, bytes): (&Named, usize),
+        named: &Named,
+        bytes: usize,
         answer: impl Future<Output = Answer>,
     ) -> Response {
         let started = Instant::now();
@@ -185,7 +186,7 @@ async fn infer(
     body: Body,
 ) -> Response {
     let bytes = body.as_ref().map_or(0, Bytes::len);
-    app.timed((&named, bytes), inferred(&app, &headers, &named, body)).await
+    app.timed(&named, bytes, inferred(&app, &headers, &named, body)).await
 }
 
 async fn inferred(app: &App, headers: &HeaderMap, named: &Named, body: Body) -> Answer {
@@ -289,7 +290,7 @@ async fn predict_v1(
     body: Body,
 ) -> Response {
     let bytes = body.as_ref().map_or(0, Bytes::len);
-    app.timed((&named, bytes), predicted(&app, &headers, &named, body)).await
+    app.timed(&named, bytes, predicted(&app, &headers, &named, body)).await
 }
 
 async fn predicted(app: &App, headers: &HeaderMap, named: &Named, body: Body) -> Answer {

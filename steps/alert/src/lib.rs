@@ -63,7 +63,7 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     // The lease of a run that has ended or was killed.
     state.lease = None;
     let messages = if args.ended.is_empty() {
-        let messages = scoring(args, (store.as_ref(), &document), &mut state, outcome)?;
+        let messages = scoring(args, store.as_ref(), &document, &mut state, outcome)?;
         heartbeat::send(&document, folder, &mut channels, (&state, args.now), outcome);
         messages
     } else {
@@ -113,7 +113,8 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
 /// Returns the messages about the windows scored since the last run, and whether scoring works.
 fn scoring(
     args: &AlertArgs,
-    (store, document): (&dyn ObjectStore, &Sections),
+    store: &dyn ObjectStore,
+    document: &Sections,
     state: &mut AlertState,
     outcome: &mut Outcome,
 ) -> Result<Vec<Message>, StepError> {

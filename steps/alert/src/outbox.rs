@@ -113,9 +113,9 @@ impl Sender<'_> {
             Send::First => Vec::new(),
         };
         let (alive, all) = (|name: &str| !dead.iter().any(|dead| dead == name), |_: &str| true);
-        self.pass(state, delivery, (started, &alive))?;
+        self.pass(state, delivery, started, &alive)?;
         if !dead.is_empty() {
-            self.pass(state, delivery, (started, &all))?;
+            self.pass(state, delivery, started, &all)?;
         }
         // A failing channel counts as failing until it accepts a message, whatever it replies.
         let is_dead = |name: &String| state.is_failing(name);
@@ -132,7 +132,8 @@ impl Sender<'_> {
         &mut self,
         state: &mut AlertState,
         delivery: &mut Delivery,
-        (started, takes_part): (Instant, &dyn Fn(&str) -> bool),
+        started: Instant,
+        takes_part: &dyn Fn(&str) -> bool,
     ) -> Result<(), StepError> {
         let mut index = 0;
         while index < state.pending.len() {

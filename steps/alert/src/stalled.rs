@@ -97,7 +97,7 @@ pub(crate) fn without_store(
     }
     let progress = Progress { scored_to: None, seen: now, told: None, why: None };
     let why = Some(error.message.clone());
-    let stopped = [alert(&progress, Status::Firing, Reason::Begins, (None, why))];
+    let stopped = [alert(&progress, Status::Firing, Reason::Begins, None, why)];
     for mut channel in channels {
         if let Some(Err(failure)) = channel.refresh(&document.name, &stopped, now) {
             tracing::warn!("{}", failure.error.message);
@@ -134,7 +134,7 @@ fn stands(
     };
     progress.told = Some(now);
     let why = progress.why.clone().unwrap_or_else(|| UNKNOWN.to_owned());
-    Some(alert(progress, Status::Firing, reason, (None, Some(why))))
+    Some(alert(progress, Status::Firing, reason, None, Some(why)))
 }
 
 /// Returns the changes to report if windows were scored since the last run: scoring has resumed,
@@ -151,14 +151,15 @@ fn moved(document: &Sections, progress: &Progress, now: Timestamp) -> Option<Ale
         (None, Some(why)) => Some(why.clone()),
         (None, None) => Some("no tick ran in that time".to_owned()),
     };
-    Some(alert(progress, Status::Resolved, Reason::Ends, (Some(now), why)))
+    Some(alert(progress, Status::Resolved, Reason::Ends, Some(now), why))
 }
 
 fn alert(
     progress: &Progress,
     status: Status,
     reason: Reason,
-    (ended, why): (Option<Timestamp>, Option<String>),
+    ended: Option<Timestamp>,
+    why: Option<String>,
 ) -> Alert {
     Alert {
         entity: String::new(),

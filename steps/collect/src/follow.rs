@@ -65,7 +65,7 @@ impl<'a> Recorder<'a> {
         let pipeline = document.name.as_str();
         let exports = recording.exports.iter();
         let mut databases: Vec<(&String, Database)> = exports
-            .filter_map(|(name, sink)| Some((name, Database::of(name, sink, (pipeline, folder))?)))
+            .filter_map(|(name, sink)| Some((name, Database::of(name, sink, pipeline, folder)?)))
             .collect();
         let (mut sources, mut places) = (Vec::new(), Vec::new());
         // The columns of all sources, in their order, by their names in the samples.

@@ -62,16 +62,16 @@ pub fn run(args: &CollectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     }
     let folders = [Some(&args.samples), args.coverage.as_ref()];
     match folders.map(|folder| folder.filter(|_| count.is_some())) {
-        [None, _] => write(&document, (args, division.as_ref()), outcome),
+        [None, _] => write(&document, args, division.as_ref(), outcome),
         [Some(samples), None] => artifact::write_folder(samples, |samples| {
             let args = CollectArgs { samples: samples.to_owned(), ..args.clone() };
-            write(&document, (&args, division.as_ref()), outcome)
+            write(&document, &args, division.as_ref(), outcome)
         }),
         [Some(samples), Some(coverage)] => artifact::write_folder(samples, |samples| {
             artifact::write_folder(coverage, |coverage| {
                 let (samples, coverage) = (samples.to_owned(), Some(coverage.to_owned()));
                 let args = CollectArgs { samples, coverage, ..args.clone() };
-                write(&document, (&args, division.as_ref()), outcome)
+                write(&document, &args, division.as_ref(), outcome)
             })
         }),
     }
@@ -80,7 +80,8 @@ pub fn run(args: &CollectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
 /// Writes the files of the flags; files with the same range share one reading of the sources.
 fn write(
     document: &Sections,
-    (args, division): (&CollectArgs, Option<&Division>),
+    args: &CollectArgs,
+    division: Option<&Division>,
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
     let targets = targets::of(document, args, outcome)?;
@@ -89,7 +90,7 @@ fn write(
     outcome.detail("after", &afters.min())?;
     outcome.detail("end", &ends.max())?;
     for group in targets::by_range(targets) {
-        read(document, (args, division), &group, outcome)?;
+        read(document, args, division, &group, outcome)?;
     }
     Ok(())
 }
@@ -97,13 +98,14 @@ fn write(
 /// Writes files for which the same windows are due.
 fn read(
     document: &Sections,
-    (args, division): (&CollectArgs, Option<&Division>),
+    args: &CollectArgs,
+    division: Option<&Division>,
     targets: &[Target],
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
     let Some(due) = targets.first().map(|target| target.due) else { return Ok(()) };
     let mut sources = open(document, args, due)?;
-    let result = collect((document, division), args, targets, &mut sources);
+    let result = collect(document, division, args, targets, &mut sources);
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for (name, count) in sources.iter().flat_map(|joined| joined.source.counts()) {
         *counts.entry(name).or_default() += count;
@@ -129,7 +131,7 @@ fn read(
     let mut absent: Vec<String> = Vec::new();
     for (output, target) in outputs.into_iter().zip(targets) {
         let Some(coverage) = &coverage else {
-            for name in output.settle(document, (target, targets.len() - 1), outcome)? {
+            for name in output.settle(document, target, targets.len() - 1, outcome)? {
                 if !absent.contains(&name) {
                     absent.push(name);
                 }
@@ -245,7 +247,8 @@ struct Collected<'a> {
 
 /// Reads the sources into files that are not visible yet.
 fn collect<'a>(
-    (document, division): (&Sections, Option<&'a Division>),
+    document: &Sections,
+    division: Option<&'a Division>,
     args: &CollectArgs,
     targets: &'a [Target],
     sources: &mut [Joined<'_>],

@@ -104,7 +104,8 @@ impl Output {
     pub(crate) fn settle(
         self,
         document: &Sections,
-        (target, others): (&Target, usize),
+        target: &Target,
+        others: usize,
         outcome: &mut Outcome,
     ) -> Result<Vec<String>, StepError> {
         let (columns, due, prefix) = (&document.columns, target.due, target.prefix(others));

@@ -47,7 +47,7 @@ pub fn write(
             }
             Some(Raw::Segments(Recorded { pipeline, source })) => {
                 let into = folder.join(name);
-                let count = recorded::copy_segments(store, (pipeline, source), due, &into)?;
+                let count = recorded::copy_segments(store, pipeline, source, due, &into)?;
                 (name.clone(), count)
             }
             None => continue,

@@ -36,7 +36,7 @@ fn tables<'a>(
 pub fn last_time(document: &Document, base: &Path) -> Result<Option<Timestamp>, StepError> {
     let mut last: Option<Timestamp> = None;
     for (source, settings, path) in tables(document, base) {
-        each_block(&path, settings, (&source.entity, document.step), &mut |rows| {
+        each_block(&path, settings, &source.entity, document.step, &mut |rows| {
             last = last.max(rows.times.into_iter().max());
             Ok(())
         })?;
@@ -53,7 +53,7 @@ pub fn labels(document: &Document, base: &Path) -> Result<Option<Vec<LabelledRow
             continue;
         }
         let found = labels.get_or_insert_default();
-        each_block(&path, settings, (&source.entity, document.step), &mut |rows| {
+        each_block(&path, settings, &source.entity, document.step, &mut |rows| {
             let keys = rows.times.into_iter().zip(rows.entities).zip(rows.labels);
             let labelled = keys.map(|((time, entity), label)| LabelledRow { time, entity, label });
             found.extend(labelled.filter(|row| !row.label.is_empty()));
@@ -70,10 +70,11 @@ pub fn labels(document: &Document, base: &Path) -> Result<Option<Vec<LabelledRow
 pub fn each_block(
     path: &Path,
     settings: &TableSource,
-    (entity, step): (&Entity, Span),
+    entity: &Entity,
+    step: Span,
     each: &mut dyn FnMut(SampleRows) -> Result<(), StepError>,
 ) -> Result<(), StepError> {
-    table::each_block(path, settings, (entity, step), each)
+    table::each_block(path, settings, entity, step, each)
 }
 
 /// Returns the names of a table's columns, in the order of the file.

@@ -88,7 +88,7 @@ fn publish(
         let path = place.path("part.parquet");
         table.write(&path)?;
         let bytes = fs_err::read(&path)?;
-        catalog.put_rows((group, 1), &day.date(), &bytes)?;
+        catalog.put_rows(group, 1, &day.date(), &bytes)?;
         let part = Part {
             format: Part::FORMAT,
             date: day.date(),
@@ -102,7 +102,7 @@ fn publish(
             origin: Some(origin.clone()),
         };
         let statistics = PartStatistics { format: 1, rows: part.rows, columns: Vec::new() };
-        catalog.put_part((group, 1), &part, &statistics)?;
+        catalog.put_part(group, 1, &part, &statistics)?;
     }
     Ok(())
 }

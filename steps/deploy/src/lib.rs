@@ -221,8 +221,8 @@ impl Weighing<'_> {
     ) -> Result<Case, StepError> {
         let Some(version) = champion else { return Ok(self.first()) };
         let (mut figures, mut champion_figures) = (Vec::new(), Vec::new());
-        for (challenger, part) in challengers.iter().zip(self.parts()) {
-            match self.compare(challenger, version, part)? {
+        for (challenger, (dataset, shard)) in challengers.iter().zip(self.parts()) {
+            match self.compare(challenger, version, dataset, shard)? {
                 Compared::With(new, old) => {
                     figures.push(new);
                     champion_figures.push(old);
@@ -256,7 +256,8 @@ impl Weighing<'_> {
         &self,
         challenger: &Bundle,
         version: &str,
-        (dataset, shard): (&Path, Option<Shard>),
+        dataset: &Path,
+        shard: Option<Shard>,
     ) -> Result<Compared, StepError> {
         let files = self.registry.of_shard(shard).fetch(version, None);
         let champion = match files.and_then(|files| Bundle::from_files(&files)) {

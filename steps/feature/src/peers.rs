@@ -63,7 +63,8 @@ pub(crate) fn deviations(
     grid: &Grid,
     values: &[f64],
     by: Option<&[f64]>,
-    (rule, rows): (&Peers, usize),
+    rule: &Peers,
+    rows: usize,
 ) -> Vec<f64> {
     let mut into = vec![f64::NAN; grid.rows()];
     for Group { key, stays } in groups(grid, by, rule) {

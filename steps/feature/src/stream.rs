@@ -60,12 +60,13 @@ pub(crate) fn write(
     intervals: Option<&[LabelInterval]>,
     features: &Path,
 ) -> Result<Written, StepError> {
-    write_blocks(document, (samples, intervals), features, BLOCK_ROWS)
+    write_blocks(document, samples, intervals, features, BLOCK_ROWS)
 }
 
 fn write_blocks(
     document: &Sections,
-    (samples, intervals): (&Path, Option<&[LabelInterval]>),
+    samples: &Path,
+    intervals: Option<&[LabelInterval]>,
     features: &Path,
     block_rows: usize,
 ) -> Result<Written, StepError> {
@@ -218,8 +219,8 @@ mod tests {
             let path = |name: &str| temp.path().join(name);
             samples(&path("samples.parquet"), &sampled);
             let made = |rows: usize, name: &str| {
-                let from = (&*path("samples.parquet"), Some(&intervals[..]));
-                let written = write_blocks(&document, from, &path(name), rows).unwrap();
+                let (from, intervals) = (path("samples.parquet"), Some(&intervals[..]));
+                let written = write_blocks(&document, &from, intervals, &path(name), rows).unwrap();
                 (written, FeatureTable::read(&path(name)).unwrap())
             };
             let (whole_counts, whole) = made(1_000_000, "whole.parquet");

@@ -250,7 +250,7 @@ fn compute(grid: &Grid, task: &Task) -> Vec<Vec<f64>> {
         }
         Task::Peers { column, rule, rows } => {
             let by = rule.group_by.as_deref().map(|name| grid.values(name));
-            vec![peers::deviations(grid, grid.values(column), by, (rule, *rows))]
+            vec![peers::deviations(grid, grid.values(column), by, rule, *rows)]
         }
         Task::Calendar(_) => Vec::new(),
     }

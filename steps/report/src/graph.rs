@@ -164,14 +164,14 @@ fn card(area: &Area<'_>, (left, top): Place, (width, height): Place) -> Drawn {
 }
 
 fn label(area: &Area<'_>, place: Place, text: &str, ink: Ink) -> Drawn {
-    write(area, place, text, (ink, HPos::Left))
+    write(area, place, text, ink, HPos::Left)
 }
 
 fn end_label(area: &Area<'_>, place: Place, text: &str) -> Drawn {
-    write(area, place, text, (Ink::Text, HPos::Right))
+    write(area, place, text, Ink::Text, HPos::Right)
 }
 
-fn write(area: &Area<'_>, place: Place, text: &str, (ink, side): (Ink, HPos)) -> Drawn {
+fn write(area: &Area<'_>, place: Place, text: &str, ink: Ink, side: HPos) -> Drawn {
     let size = f64::from(FONT * SCALE);
     let colour = ink.colour();
     let style = ("sans-serif", size).into_text_style(area).color(&colour);

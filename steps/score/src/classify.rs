@@ -110,7 +110,8 @@ struct Scorer<'a> {
 /// Runs the step for `task: classify`.
 pub(crate) fn run(
     args: &ScoreArgs,
-    (document, classify): (&Sections, &Classify),
+    document: &Sections,
+    classify: &Classify,
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
     let store = store::open_shard(&args.store, args.shard)?;
@@ -122,7 +123,7 @@ pub(crate) fn run(
     let coverage: Option<Coverage> = args.coverage.as_deref().map(read_json).transpose()?;
     let due = Windows::due(document, args.now, scored_to);
     let due = coverage.as_ref().map_or(due, |coverage| due.no_later_than(coverage));
-    let live = Scorer::live(store, (document, classify), args.model_cache.as_deref())?;
+    let live = Scorer::live(store, document, classify, args.model_cache.as_deref())?;
     let Some(live) = live else {
         return crate::wait_for_model(args, document, &due, outcome);
     };
@@ -144,9 +145,9 @@ pub(crate) fn run(
     state.follow(&scorer.bundle.classify().classes);
     let windows = scorer.windows(&rows, &due, &mut state, args.common.threads.into());
     let mut scored = Scored::new(&scorer.version, None, &due);
-    write(store, document, (windows, &known), &mut scored)?;
+    write(store, document, windows, &known, &mut scored)?;
     if due.until > due.after {
-        crate::note_late(store, document, (&due, args.now), outcome);
+        crate::note_late(store, document, &due, args.now, outcome);
         let moved = state.watermark(due.until)?;
         let expected = current.as_ref().map(|stored| stored.etag.as_str());
         watermark::write(store, &document.name, &moved, expected)?;
@@ -163,7 +164,8 @@ pub(crate) fn run(
 fn write(
     store: &dyn ObjectStore,
     document: &Sections,
-    (windows, known): (Vec<WindowScore>, &crate::Known),
+    windows: Vec<WindowScore>,
+    known: &crate::Known,
     scored: &mut Scored,
 ) -> Result<(), StepError> {
     let new: Vec<&WindowScore> =
@@ -186,7 +188,8 @@ impl<'a> Scorer<'a> {
     /// Fetches the bundle of the document's alias; `None` before the first training.
     fn live(
         store: &dyn ObjectStore,
-        (document, classify): (&'a Sections, &'a Classify),
+        document: &'a Sections,
+        classify: &'a Classify,
         cache: Option<&Path>,
     ) -> Result<Option<Self>, StepError> {
         let registry = Registry::new(store, &document.name);
@@ -207,7 +210,7 @@ impl<'a> Scorer<'a> {
         let keep = Span::from_ms(FORGOTTEN_AFTER_WINDOWS * due.step.ms());
         let mut windows = Vec::new();
         for time in due.times() {
-            let mut window = self.window((time, rows), &judged, state);
+            let mut window = self.window(time, rows, &judged, state);
             state.evidence.retain(|_, evidence| evidence.last_seen >= time - keep);
             let before = &state.summary.version;
             let is_other = !before.is_empty() && *before != self.version;
@@ -227,7 +230,8 @@ impl<'a> Scorer<'a> {
 
     fn window(
         &self,
-        (time, rows): (Timestamp, &DueRows),
+        time: Timestamp,
+        rows: &DueRows,
         judged: &[JudgedRow],
         state: &mut ClassState,
     ) -> WindowScore {

@@ -66,7 +66,7 @@ struct Tick<'a> {
 pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = Sections::read(&args.document)?;
     if let Some(settings) = document.classification() {
-        return classify::run(args, (&document, settings), outcome);
+        return classify::run(args, &document, settings, outcome);
     }
     let store = store::open_shard(&args.store, args.shard)?;
     let store = store.as_ref();
@@ -89,7 +89,7 @@ pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let windows = tick.windows(&rows, &due, &mut state)?;
     tick.write(store, windows, &mut scored)?;
     if due.until > due.after {
-        note_late(store, &document, (&due, args.now), outcome);
+        note_late(store, &document, &due, args.now, outcome);
         let moved = state.watermark(due.until)?;
         let expected = current.as_ref().map(|stored| stored.etag.as_str());
         watermark::write(store, &document.name, &moved, expected)?;
@@ -121,7 +121,8 @@ fn wait_for_model(
 fn note_late(
     store: &dyn ObjectStore,
     document: &Sections,
-    (due, now): (&Windows, Timestamp),
+    due: &Windows,
+    now: Timestamp,
     outcome: &mut Outcome,
 ) {
     if let Some(late) = due.late(document, now)

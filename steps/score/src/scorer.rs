@@ -28,7 +28,7 @@ impl Scorer {
         cache: Option<&Path>,
         state: &ScoreState,
     ) -> Result<Option<Self>, StepError> {
-        Self::fetch(store, (document, &document.deployment.alias), cache, state)
+        Self::fetch(store, document, &document.deployment.alias, cache, state)
     }
 
     /// Fetches the challenger, if there is one, and the features with its columns. A challenger
@@ -47,7 +47,7 @@ impl Scorer {
         let usable = |scorer: Self| {
             scorer.bundle.columns_of(features.clone()).map(|features| (scorer, features))
         };
-        let fetched = Self::fetch(store, (document, alias), cache, state);
+        let fetched = Self::fetch(store, document, alias, cache, state);
         match fetched.and_then(|scorer| scorer.map(usable).transpose()) {
             Ok(scorer) => scorer,
             Err(error) => {
@@ -59,7 +59,8 @@ impl Scorer {
 
     fn fetch(
         store: &dyn ObjectStore,
-        (document, alias): (&Sections, &str),
+        document: &Sections,
+        alias: &str,
         cache: Option<&Path>,
         state: &ScoreState,
     ) -> Result<Option<Self>, StepError> {

@@ -34,7 +34,8 @@ struct Candidate {
 pub(crate) fn run(
     args: &SelectArgs,
     folders: &[&Path],
-    (document, classify): (&Sections, &Classify),
+    document: &Sections,
+    classify: &Classify,
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
     let table = FeatureTable::read(&args.dataset.join(Dataset::FILES[0]))?;

@@ -23,7 +23,7 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = Sections::read(&args.document)?;
     if let Some(settings) = document.classification() {
         let folders = folders(args, &document)?;
-        return classify::run(args, &folders, (&document, settings), outcome);
+        return classify::run(args, &folders, &document, settings, outcome);
     }
     let (dataset, every) = Dataset::read_sample(&args.dataset, Dataset::MOST_MEASURED_VALUES)?;
     let (mut candidates, second_stages) = read(args, &document)?;
@@ -70,7 +70,7 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         outcome.detail(&format!("{name}.members"), &members)
     })?;
     measured.into_iter().for_each(|(name, figures)| bundle.set_metrics(name, figures));
-    advance(args, &mut bundle, (&dataset, every))?;
+    advance(args, &mut bundle, &dataset, every)?;
     outcome.detail("thresholds", &thresholds(&bundle))?;
     bundle.write(&args.bundle)
 }
@@ -97,7 +97,8 @@ fn calibrated(
 fn advance(
     args: &SelectArgs,
     bundle: &mut Bundle,
-    (dataset, every): (&Dataset, usize),
+    dataset: &Dataset,
+    every: usize,
 ) -> Result<(), StepError> {
     let threads = usize::from(args.common.threads);
     if dataset.test.rows() == 0 {

@@ -138,7 +138,7 @@ pub fn fit_rows(settings: &Settings, rows: &impl Rows) -> Result<Fitted, FitErro
     let lasted_ms = lasted_ms.saturating_mul(rows.step().ms());
     let known = Known::new(&long.whole, seen, lasted_ms);
     let without = [&long.without[..], &short.without, &level.without];
-    let scored = pass.score(without, (&known, &long.whole))?;
+    let scored = pass.score(without, &known, &long.whole)?;
     let training = Training { scores: scored.long, memories: scored.memories };
     let gate = |distances: Distances, mut scores: Vec<f64>, share: f64| {
         scores.sort_unstable_by(f64::total_cmp);

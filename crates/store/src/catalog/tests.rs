@@ -66,10 +66,10 @@ fn part(number: i64, bytes: &[u8]) -> Part {
 
 fn publish(catalog: &Catalog<'_>, number: i64, bytes: &[u8]) -> Rows {
     let part = part(number, bytes);
-    let rows = catalog.put_rows(("golden", 1), &part.date, bytes).unwrap();
+    let rows = catalog.put_rows("golden", 1, &part.date, bytes).unwrap();
     if rows == Rows::There {
         let statistics = PartStatistics { format: 1, rows: 2, columns: Vec::new() };
-        catalog.put_part(("golden", 1), &part, &statistics).unwrap();
+        catalog.put_part("golden", 1, &part, &statistics).unwrap();
     }
     rows
 }
@@ -121,7 +121,7 @@ fn killed_publication_is_no_part_until_another_one_completes_it() {
     let catalog = Catalog::new(&store);
     catalog.create(&version(1, &["a"])).unwrap();
     // Killed after the rows.
-    catalog.put_rows(("golden", 1), &day(2).date(), b"rows").unwrap();
+    catalog.put_rows("golden", 1, &day(2).date(), b"rows").unwrap();
     assert_eq!(catalog.parts("golden", 1).unwrap(), []);
     assert_eq!(catalog.pins("golden", 1, (day(1), day(5))).unwrap(), []);
     assert_eq!(publish(&catalog, 2, b"rows"), Rows::There);

@@ -43,7 +43,8 @@ pub(super) struct BareTable {
 /// Errors: usage (2) for a missing file; refused (3) for a file that is not a table, and for other
 /// columns than those of the version, unless the flags start a new version.
 pub(super) fn publish(
-    (place, catalog): (&StorePlace, Catalog<'_>),
+    place: &StorePlace,
+    catalog: Catalog<'_>,
     args: &PublishArgs,
 ) -> Result<Published, StepError> {
     let context = args.table.context(place)?;
@@ -58,7 +59,7 @@ pub(super) fn publish(
     fs_err::create_dir_all(&folder).map_err(|e| StepError::writing(&folder, &e))?;
     let published = publish_in(&context, &folder, |origin, features| {
         let work = folder.join("publish");
-        let mut publishing = args.publishing(catalog, (origin, &work));
+        let mut publishing = args.publishing(catalog, origin, &work);
         publishing.version = latest.as_ref();
         publishing.publish(features)
     });

@@ -18,7 +18,8 @@ pub(super) fn part(
     rows: &FeatureTable,
     date: &str,
     bytes: &[u8],
-    (is_whole, origin): (bool, Option<Origin>),
+    is_whole: bool,
+    origin: Option<Origin>,
 ) -> Result<Part, StepError> {
     let times = &rows.table.times;
     let (Some(first), Some(last)) = (times.first(), times.last()) else {

@@ -49,7 +49,8 @@ impl PublishArgs {
     pub(super) fn publishing<'a>(
         &'a self,
         catalog: Catalog<'a>,
-        (origin, work): (Origin, &'a Path),
+        origin: Origin,
+        work: &'a Path,
     ) -> Publishing<'a> {
         Publishing {
             catalog,
@@ -164,12 +165,13 @@ impl Published {
 
 pub(super) fn execute(
     global: &Global,
-    (place, catalog): (&StorePlace, Catalog<'_>),
+    place: &StorePlace,
+    catalog: Catalog<'_>,
     args: &PublishArgs,
 ) -> Result<(), StepError> {
     let published = match &args.pipeline {
-        Some(pipeline) => of_run((place, catalog), args, pipeline)?,
-        None => bare::publish((place, catalog), args)?,
+        Some(pipeline) => of_run(place, catalog, args, pipeline)?,
+        None => bare::publish(place, catalog, args)?,
     };
     published.print(global)?;
     let count = |state| published.days.iter().filter(|day| day.state == state).count();
@@ -184,7 +186,8 @@ pub(super) fn execute(
 
 /// Publishes the feature rows of a run.
 fn of_run(
-    (place, catalog): (&StorePlace, Catalog<'_>),
+    place: &StorePlace,
+    catalog: Catalog<'_>,
     args: &PublishArgs,
     pipeline: &str,
 ) -> Result<Published, StepError> {
@@ -192,7 +195,7 @@ fn of_run(
     place.bring_run(&folder)?;
     let work = folder.join(".publish");
     runs::with_features(&folder, |features| {
-        let published = args.publishing(catalog, (origin(&record), &work)).publish(features)?;
+        let published = args.publishing(catalog, origin(&record), &work).publish(features)?;
         published.ok_or_else(|| no_rows(features))
     })
 }
@@ -360,25 +363,25 @@ impl Publishing<'_> {
         let path = self.work.join("part.parquet");
         rows.write(&path)?;
         let bytes = fs::read(&path).map_err(|e| StepError::reading(&path, &e))?;
-        let place = (version.group.as_str(), version.version);
-        let there = self.catalog.part(place.0, place.1, &date)?;
+        let (group, version) = (version.group.as_str(), version.version);
+        let there = self.catalog.part(group, version, &date)?;
         if let Some(there) = there {
             let is_same = there.sha256 == artifact::sha256(&bytes);
             return of(if is_same { State::Same } else { State::Other });
         }
-        match self.catalog.put_rows(place, &date, &bytes)? {
+        match self.catalog.put_rows(group, version, &date, &bytes)? {
             Rows::There => {
                 let origin = Some(self.origin.clone());
-                let part = part(rows, &date, &bytes, (is_whole, origin))?;
-                self.catalog.put_part(place, &part, &statistics(rows))?;
+                let part = part(rows, &date, &bytes, is_whole, origin)?;
+                self.catalog.put_part(group, version, &part, &statistics(rows))?;
                 of(State::Published)
             }
             // An earlier publication was killed after it wrote its rows. They are the day's rows.
             Rows::Other(bytes) => {
                 fs::write(&path, &bytes).map_err(|e| StepError::writing(&path, &e))?;
                 let rows = FeatureTable::read(&path)?;
-                let part = part(&rows, &date, &bytes, (false, None))?;
-                self.catalog.put_part(place, &part, &statistics(&rows))?;
+                let part = part(&rows, &date, &bytes, false, None)?;
+                self.catalog.put_part(group, version, &part, &statistics(&rows))?;
                 of(State::Other)
             }
         }

@@ -26,7 +26,8 @@ struct Shown {
 
 pub(super) fn execute(
     global: &Global,
-    (place, catalog): (&StorePlace, Catalog<'_>),
+    place: &StorePlace,
+    catalog: Catalog<'_>,
     args: &GroupArgs,
 ) -> Result<(), StepError> {
     let version = args.find(catalog)?;

@@ -36,7 +36,8 @@ pub(super) struct Use {
 
 pub(super) fn execute(
     global: &Global,
-    (place, catalog): (&StorePlace, Catalog<'_>),
+    place: &StorePlace,
+    catalog: Catalog<'_>,
     group: Option<&String>,
 ) -> Result<(), StepError> {
     if let Some(group) = group {

@@ -84,7 +84,7 @@ impl Input<'_> {
     ) -> Result<FeatureTable, StepError> {
         let mut table = Table::empty(self.contract.names());
         let mut labels = Vec::new();
-        tables::each_block(path, settings, (entity, self.contract.step), &mut |rows| {
+        tables::each_block(path, settings, entity, self.contract.step, &mut |rows| {
             let rows = self.own(rows);
             table.times.extend(&rows.times);
             for name in &rows.entities {
@@ -181,7 +181,7 @@ impl Input<'_> {
         for source in document.sources.values() {
             let Some(settings) = source.table.clone() else { continue };
             let settings = self.labelled(settings);
-            tables::each_block(path, &settings, (&source.entity, document.step), &mut |rows| {
+            tables::each_block(path, &settings, &source.entity, document.step, &mut |rows| {
                 for time in self.own(rows).times {
                     let (first, last) = range.unwrap_or((time, time));
                     range = Some((first.min(time), last.max(time)));
@@ -346,7 +346,7 @@ pub(in super::super) fn range(
     let mut range: Option<(Timestamp, Timestamp)> = None;
     for source in document.sources.values() {
         let Some(settings) = &source.table else { continue };
-        tables::each_block(path, settings, (&source.entity, document.step), &mut |rows| {
+        tables::each_block(path, settings, &source.entity, document.step, &mut |rows| {
             for time in rows.times {
                 let (first, last) = range.unwrap_or((time, time));
                 range = Some((first.min(time), last.max(time)));

@@ -107,7 +107,7 @@ fn check(features: &FeatureTable, intervals: &[LabelInterval], args: &CheckArgs)
     let normal_share = normal.len() as f64 / (rows.max(1)) as f64;
     let shown: Vec<Shown> = by_label
         .iter()
-        .map(|(label, rows)| visible(features, (label, rows), &normal, intervals))
+        .map(|(label, rows)| visible(features, label, rows, &normal, intervals))
         .collect();
     let mut problems = gaps(features);
     if normal_share < args.min_normal {
@@ -129,7 +129,8 @@ fn check(features: &FeatureTable, intervals: &[LabelInterval], args: &CheckArgs)
 /// Compares the rows of a label with normal rows by ranks, for each feature.
 fn visible(
     features: &FeatureTable,
-    (label, rows): (&str, &[usize]),
+    label: &str,
+    rows: &[usize],
     normal: &[usize],
     intervals: &[LabelInterval],
 ) -> Shown {

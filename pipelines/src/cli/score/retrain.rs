@@ -62,7 +62,7 @@ pub(super) fn start(
         Err(error) if error.kind == ErrorKind::LostRace => return Ok(None),
         written => written?,
     };
-    if let Err(error) = spawn(global, args, (log, &path), now) {
+    if let Err(error) = spawn(global, args, log, &path, now) {
         write(&Request { started: false, ..started }, &etag)?;
         return Err(error);
     }
@@ -72,7 +72,8 @@ pub(super) fn start(
 fn spawn(
     global: &Global,
     args: &ScoreArgs,
-    (log, path): (fs::File, &Path),
+    log: fs::File,
+    path: &Path,
     now: Timestamp,
 ) -> Result<(), StepError> {
     let program = this_program()?;

@@ -32,7 +32,7 @@ struct Recorded {
 
 impl Database {
     /// Makes the destination for a sink of a document, if the sink is a database that gets samples.
-    pub(crate) fn of(name: &str, sink: &Sink, (pipeline, folder): (&str, &Path)) -> Option<Self> {
+    pub(crate) fn of(name: &str, sink: &Sink, pipeline: &str, folder: &Path) -> Option<Self> {
         let settings = sink.extension().samples()?;
         Some(Self {
             field: format!("exports.{name}.postgres"),

@@ -102,7 +102,7 @@ impl Recorded<'_> {
             let mut rows = Rows::new(&self.columns);
             for recorder in &recorders {
                 let folder = format!("{}{recorder}/", self.folder);
-                self.segments += each_segment(store, &folder, (day, self.due), |segment| {
+                self.segments += each_segment(store, &folder, day, self.due, |segment| {
                     read_segment(store, segment, &self.work, &mut rows)
                 })?;
             }
@@ -127,7 +127,8 @@ impl Recorded<'_> {
 fn each_segment(
     store: &dyn ObjectStore,
     folder: &str,
-    (day, due): (Timestamp, Due),
+    day: Timestamp,
+    due: Due,
     mut take: impl FnMut(&Segment) -> Result<bool, StepError>,
 ) -> Result<usize, StepError> {
     let is_due = |segment: &Segment| segment.last > due.after && segment.first <= due.end;
@@ -157,7 +158,8 @@ fn each_segment(
 /// many.
 pub(crate) fn copy_segments(
     store: &dyn ObjectStore,
-    (pipeline, source): (&str, &str),
+    pipeline: &str,
+    source: &str,
     due: Due,
     into: &Path,
 ) -> Result<usize, StepError> {
@@ -173,7 +175,7 @@ pub(crate) fn copy_segments(
         };
         let mut day = due.after.floor(DAY);
         while day <= due.end {
-            count += each_segment(store, &folder, (day, due), copy)?;
+            count += each_segment(store, &folder, day, due, copy)?;
             day = day + DAY;
         }
     }

@@ -31,8 +31,8 @@ impl Opener for ExporterSource {
         opening: LiveOpening<'a>,
     ) -> Result<Option<Box<dyn Live + 'a>>, StepError> {
         let field = format!("sources.{}.exporter", opening.name);
-        let place = (field.as_str(), opening.folder);
-        Ok(Some(Box::new(Exporter::new(self, &opening.settings.entity, place)?)))
+        let entity = &opening.settings.entity;
+        Ok(Some(Box::new(Exporter::new(self, entity, &field, opening.folder)?)))
     }
 
     fn raw<'a>(&'a self, own: Recorded<'a>) -> Option<Raw<'a>> {
@@ -64,7 +64,8 @@ impl<'a> Exporter<'a> {
     pub(crate) fn new(
         settings: &'a ExporterSource,
         entity: &'a Entity,
-        (field, folder): (&str, &Path),
+        field: &str,
+        folder: &Path,
     ) -> Result<Self, StepError> {
         let client = scrape::Client::new(settings, field, folder)?;
         let previous = HashMap::new();

@@ -45,7 +45,7 @@ impl Opener for PostgresSource {
         let field = opening.field("postgres");
         let mut session = Session::connect(&field, &settings.server, opening.folder)?;
         let entity = &opening.settings.entity;
-        let query = Query::find(&field, (settings, entity), &mut session)?;
+        let query = Query::find(&field, settings, entity, &mut session)?;
         Ok(Box::new(Postgres {
             field,
             settings,

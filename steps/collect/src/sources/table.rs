@@ -54,9 +54,9 @@ impl Opener for TableSource {
         }
         let path = opening.take_data()?;
         let (columns, left_out) = if is_parquet(&path) {
-            parquet::columns(&path, (settings, &opening.settings.entity))?
+            parquet::columns(&path, settings, &opening.settings.entity)?
         } else {
-            csv::columns(&path, (settings, &opening.settings.entity))?
+            csv::columns(&path, settings, &opening.settings.entity)?
         };
         // Rows without times are one range, unless a part of it is requested.
         let all = settings.time.is_none() && opening.takes_all;
@@ -89,7 +89,8 @@ pub(crate) fn header(
 pub(crate) fn each_block(
     path: &std::path::Path,
     settings: &TableSource,
-    (entity, step): (&Entity, Span),
+    entity: &Entity,
+    step: Span,
     each: &mut dyn FnMut(SampleRows) -> Result<(), StepError>,
 ) -> Result<(), StepError> {
     let mut clock = Clock::new(settings.start, step);
@@ -106,11 +107,11 @@ pub(crate) fn each_block(
         Ok(each(rows)?)
     };
     let read = if is_parquet(path) {
-        let (columns, _) = parquet::columns(path, (settings, entity))?;
+        let (columns, _) = parquet::columns(path, settings, entity)?;
         parquet::read(path, settings, &columns, &mut add)
             .and_then(|bad| Ok(bad.check(path, &columns.samples)?))
     } else {
-        let (columns, _) = csv::columns(path, (settings, entity))?;
+        let (columns, _) = csv::columns(path, settings, entity)?;
         csv::read(path, settings, &columns, &mut add)
             .and_then(|bad| Ok(bad.check(path, &columns.samples)?))
     };

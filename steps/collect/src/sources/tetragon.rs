@@ -60,8 +60,8 @@ impl Opener for TetragonSource {
         if !self.follow {
             return Ok(None);
         }
-        let place = (opening.folder, opening.step);
-        Ok(Some(Box::new(Follower::new(self, &opening.settings.entity, place))))
+        let LiveOpening { folder, step, .. } = opening;
+        Ok(Some(Box::new(Follower::new(self, &opening.settings.entity, folder, step))))
     }
 
     fn raw<'a>(&'a self, own: Recorded<'a>) -> Option<Raw<'a>> {

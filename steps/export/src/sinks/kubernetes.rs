@@ -72,15 +72,16 @@ impl Kubernetes {
     fn pod(
         &self,
         pipeline: &str,
-        (scored, class): (&EntityScore, &EntityClass),
+        scored: &EntityScore,
+        class: &EntityClass,
     ) -> Result<usize, Failure> {
         let Some(pod) = Pod::of(&scored.entity) else { return Ok(0) };
         let is_event = self.events && class.mismatch;
         let found = if self.annotations {
             let body = json!({"metadata": {"annotations": annotations(class)}});
-            self.ask(Method::PATCH, (&pod.path(), "application/merge-patch+json"), &body)?
+            self.ask(Method::PATCH, &pod.path(), "application/merge-patch+json", &body)?
         } else if is_event {
-            self.ask(Method::GET, (&pod.path(), ""), &Value::Null)?
+            self.ask(Method::GET, &pod.path(), "", &Value::Null)?
         } else {
             return Ok(0);
         };
@@ -91,8 +92,8 @@ impl Kubernetes {
         }
         let uid = found["metadata"]["uid"].as_str().unwrap_or_default();
         let path = format!("/api/v1/namespaces/{}/events", pod.namespace);
-        let body = event(pipeline, &pod, uid, (scored, class));
-        self.ask(Method::POST, (&path, "application/json"), &body)?;
+        let body = event(pipeline, &pod, uid, scored, class);
+        self.ask(Method::POST, &path, "application/json", &body)?;
         Ok(changed + 1)
     }
 
@@ -101,7 +102,8 @@ impl Kubernetes {
     fn ask(
         &self,
         method: Method,
-        (path, media_type): (&str, &'static str),
+        path: &str,
+        media_type: &'static str,
         body: &Value,
     ) -> Result<Option<Value>, Failure> {
         let url = self.server.url().join(path);
@@ -146,7 +148,7 @@ impl Sink for Kubernetes {
             let is_new = |class: &&EntityClass| class.since == window.time;
             for scored in &window.entities {
                 let Some(class) = scored.class.as_ref().filter(is_new) else { continue };
-                match self.pod(batch.pipeline, (scored, class)) {
+                match self.pod(batch.pipeline, scored, class) {
                     Ok(count) => changed += count,
                     // A permanently rejected pod does not affect the other pods.
                     Err(failure) if failure.is_final => refused = Some(failure),
@@ -192,7 +194,8 @@ fn event(
     pipeline: &str,
     pod: &Pod<'_>,
     uid: &str,
-    (scored, class): (&EntityScore, &EntityClass),
+    scored: &EntityScore,
+    class: &EntityClass,
 ) -> Value {
     let EntityClass { declared, since, probability, .. } = class;
     let declared = declared.as_deref().unwrap_or("something else");

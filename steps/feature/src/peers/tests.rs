@@ -35,7 +35,7 @@ fn of(series: &[(i64, Vec<f64>)], yaml: &str) -> Vec<f64> {
     let (grid, values) = grid(series);
     let rule = rule(yaml);
     let rows = rule.window.in_steps(grid.step);
-    deviations(&grid, &values, None, (&rule, rows))
+    deviations(&grid, &values, None, &rule, rows)
 }
 
 /// The deviations of entities whose groups are given by these columns.
@@ -43,7 +43,7 @@ fn grouped(series: &[(i64, Vec<f64>)], by: &[Vec<f64>], yaml: &str) -> Vec<f64> 
     let (grid, values) = grid(series);
     let rule = rule(yaml);
     let rows = rule.window.in_steps(grid.step);
-    deviations(&grid, &values, Some(&by.concat()), (&rule, rows))
+    deviations(&grid, &values, Some(&by.concat()), &rule, rows)
 }
 
 #[test]

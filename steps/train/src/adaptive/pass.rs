@@ -188,7 +188,8 @@ impl<R: Rows> Pass<'_, R> {
     pub(super) fn score(
         &self,
         distances: [&[Distance]; 3],
-        (known, whole): (&Known, &Distance),
+        known: &Known,
+        whole: &Distance,
     ) -> Result<Scored, FitError> {
         let kept = [self.following.gate_rows, self.following.stay_rows];
         let of_groups = vec![UsualScores::default(); GROUPS];

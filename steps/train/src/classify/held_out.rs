@@ -154,7 +154,8 @@ fn log_loss(rows: &[(usize, &Vec<f64>)], calibration: Calibration, classes: usiz
 /// probabilities.
 pub(crate) fn follow(
     held: &Held,
-    (rule, bounds): (&EvidenceRule, &ClassBounds),
+    rule: &EvidenceRule,
+    bounds: &ClassBounds,
     mut each: impl FnMut(usize, &EntityEvidence),
 ) {
     let classes = held.windows.first().map_or(0, |window| window.shares.len());
@@ -193,7 +194,7 @@ pub(crate) fn choose_bounds(
 fn best_weight(held: &[&Held], rule: &EvidenceRule) -> f64 {
     let losses_of = |held: &&Held| {
         let (mut sums, mut count) = ([0.0; WEIGHTS.len()], 0.0_f64);
-        follow(held, (rule, &open(1.0)), |number, evidence| {
+        follow(held, rule, &open(1.0), |number, evidence| {
             if number >= rule.min_windows as usize {
                 for (sum, weight) in sums.iter_mut().zip(WEIGHTS) {
                     let probability = evidence.probabilities(&open(weight))[held.class];
@@ -223,7 +224,7 @@ fn raised(
     for step in 1..=RAISES {
         let is_wrong = |held: &&&Held| {
             let mut name = None;
-            follow(held, (rule, &bounds), |_, evidence| name = evidence.class);
+            follow(held, rule, &bounds, |_, evidence| name = evidence.class);
             name.is_some_and(|name| name as usize != held.class)
         };
         if held.par_iter().filter(is_wrong).count() as f64 <= allowed {
@@ -244,7 +245,7 @@ fn probability_bound(
 ) -> f64 {
     let named_of = |held: &&Held| {
         let mut named: Vec<(f64, bool)> = Vec::new();
-        follow(held, (rule, bounds), |number, evidence| {
+        follow(held, rule, bounds, |number, evidence| {
             if number >= rule.min_windows as usize {
                 let nearest = evidence.nearest(bounds);
                 named.push((nearest.probability, nearest.class != held.class));
@@ -280,7 +281,7 @@ fn distance_bound(
     }
     let furthest = held.par_iter().map(|held| {
         let mut furthest: f64 = 0.0;
-        follow(held, (rule, bounds), |number, evidence| {
+        follow(held, rule, bounds, |number, evidence| {
             if number >= rule.min_windows as usize {
                 furthest = furthest.max(evidence.distance(held.class));
             }

@@ -57,7 +57,7 @@ struct Called {
 
 fn call(held: &Held, chosen: &Chosen) -> Called {
     let mut called = Called { class: held.class, name: None, right_after: None };
-    follow(held, (&chosen.rule, &chosen.bounds), |number, evidence| {
+    follow(held, &chosen.rule, &chosen.bounds, |number, evidence| {
         called.name = evidence.class.map(|class| class as usize);
         let is_right = called.name == Some(held.class);
         called.right_after = called.right_after.or(Some(number)).filter(|_| is_right);

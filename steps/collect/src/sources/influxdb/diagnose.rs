@@ -38,7 +38,7 @@ pub(super) fn silent(
     }
     let field = measurement.columns.first().map_or("", |(_, column)| column.field.as_str());
     let end = |is_newest: bool| {
-        time(&server.list(&question::end(settings, (name, field), is_newest)).ok()?)
+        time(&server.list(&question::end(settings, name, field, is_newest)).ok()?)
     };
     let (after, until) = (due.after, due.end);
     match (end(false), end(true)) {

@@ -102,7 +102,8 @@ pub(super) fn fields(settings: &InfluxdbSource, measurement: &str) -> (Question,
 /// Asks for the time of the oldest or the newest row of a measurement.
 pub(super) fn end(
     settings: &InfluxdbSource,
-    (measurement, field): (&str, &str),
+    measurement: &str,
+    field: &str,
     is_newest: bool,
 ) -> Question {
     let text = match settings.language {

@@ -152,7 +152,7 @@ impl<'a> Api<'a> {
         request: &Request,
     ) -> Result<Result<Page<T>, Failed>, StepError> {
         let Place { server, pem } = &self.place;
-        let server = Server::open_with(server, (self.field, self.folder), pem)?;
+        let server = Server::open_with(server, self.field, self.folder, pem)?;
         let judge = |reply: Reply| judged(&server, request, &reply);
         let sent = self.runtime.block_on(server.send(request, judge));
         self.requests += server.counts().0;
@@ -208,7 +208,7 @@ fn place(
     let mut server = settings.server.clone();
     if let Some(file) = &settings.own.kubeconfig {
         let path = folder.join(file);
-        return kubeconfig::place(field, (&path, server), settings.own.context.as_deref());
+        return kubeconfig::place(field, &path, server, settings.own.context.as_deref());
     }
     let is_inside =
         KubernetesSource::IN_CLUSTER.parse::<HttpUrl>().ok().as_ref() == Some(&server.url);

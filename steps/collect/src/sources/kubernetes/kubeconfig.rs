@@ -68,7 +68,8 @@ struct User {
 /// need a plugin.
 pub(super) fn place(
     field: &str,
-    (path, server): (&Path, HttpServer),
+    path: &Path,
+    server: HttpServer,
     context: Option<&str>,
 ) -> Result<Place, StepError> {
     let text = fs::read_to_string(path).map_err(|error| StepError::reading(path, &error))?;
@@ -190,7 +191,7 @@ users:
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config");
         fs::write(&path, CONFIG).unwrap();
-        let found = place("sources.k.kubernetes", (&path, server()), None).unwrap();
+        let found = place("sources.k.kubernetes", &path, server(), None).unwrap();
         assert_eq!(found.server.url.to_string(), "https://10.0.0.1:6443");
         assert_eq!(found.pem.ca.as_deref(), Some(&b"CA\n"[..]));
         assert_eq!(found.pem.identity.as_deref(), Some(&b"CERT\nKEY"[..]));
@@ -201,13 +202,12 @@ users:
             ("none", "no context `none`"),
             ("loose", "insecure-skip-tls-verify"),
         ] {
-            let error =
-                place("sources.k.kubernetes", (&path, server()), Some(context)).unwrap_err();
+            let error = place("sources.k.kubernetes", &path, server(), Some(context)).unwrap_err();
             assert!(error.message.contains(expected), "{}", error.message);
             assert!(!format!("{error}").contains("hunter2"));
         }
         fs::write(&path, "users: [{token: hunter2").unwrap();
-        let error = place("sources.k.kubernetes", (&path, server()), None).unwrap_err();
+        let error = place("sources.k.kubernetes", &path, server(), None).unwrap_err();
         assert!(!format!("{error}").contains("hunter2"), "{error}");
     }
 }

@@ -32,7 +32,8 @@ impl Query {
     /// Errors: usage for columns that do not exist or have an unsuitable type.
     pub(super) fn find(
         field: &str,
-        (settings, entity): (&PostgresSource, &Entity),
+        settings: &PostgresSource,
+        entity: &Entity,
         session: &mut Session,
     ) -> Result<Self, StepError> {
         let from = match (&settings.table, &settings.query) {

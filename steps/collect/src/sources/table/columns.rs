@@ -32,7 +32,8 @@ impl Columns {
     /// every other column is a candidate. Also returns notes about renamed columns.
     pub(super) fn find(
         path: &Path,
-        (source, entity): (&TableSource, &Entity),
+        source: &TableSource,
+        entity: &Entity,
         header: &[String],
     ) -> Result<(Self, Vec<String>), StepError> {
         if header.iter().all(String::is_empty) {

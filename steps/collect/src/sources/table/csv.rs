@@ -35,10 +35,11 @@ pub(super) fn header(path: &Path, source: &TableSource) -> Result<Vec<String>, S
 /// numbers: those in which most cells, apart from gaps, are numbers.
 pub(super) fn columns(
     path: &Path,
-    (source, entity): (&TableSource, &Entity),
+    source: &TableSource,
+    entity: &Entity,
 ) -> Result<(Columns, Vec<String>), StepError> {
     let mut rows = Rows::open(path, source)?;
-    let (mut columns, mut notes) = Columns::find(path, (source, entity), &rows.header)?;
+    let (mut columns, mut notes) = Columns::find(path, source, entity, &rows.header)?;
     if !source.columns.is_empty() {
         return Ok((columns, notes));
     }

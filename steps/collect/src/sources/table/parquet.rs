@@ -20,11 +20,12 @@ pub(super) fn header(path: &Path) -> Result<Vec<String>, StepError> {
 /// Finds the columns to read, and returns which ones are left out and why.
 pub(super) fn columns(
     path: &Path,
-    (source, entity): (&TableSource, &Entity),
+    source: &TableSource,
+    entity: &Entity,
 ) -> Result<(Columns, Vec<String>), StepError> {
     let all = ExternalTable::open(path)?.columns();
     let header: Vec<String> = all.iter().map(|column| column.name.clone()).collect();
-    let (mut columns, mut notes) = Columns::find(path, (source, entity), &header)?;
+    let (mut columns, mut notes) = Columns::find(path, source, entity, &header)?;
     if source.columns.is_empty() {
         columns.retain(path, |column| {
             let is_number = all[column.index].kind == ExternalKind::Number;

@@ -37,7 +37,8 @@ impl<'a> Follower<'a> {
     pub(crate) fn new(
         settings: &'a TetragonSource,
         entity: &'a Entity,
-        (folder, step): (&Path, Span),
+        folder: &Path,
+        step: Span,
     ) -> Self {
         Self {
             settings,

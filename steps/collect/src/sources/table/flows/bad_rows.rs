@@ -18,7 +18,8 @@ impl BadRows {
     /// Records a bad record; more than `most` of them are refused.
     pub(super) fn note(
         &mut self,
-        (path, line): (&Path, u64),
+        path: &Path,
+        line: u64,
         message: &str,
         most: u64,
     ) -> Result<(), StepError> {

@@ -200,7 +200,7 @@ impl Flows<'_> {
                     count(&mut counts, OTHER);
                     return Ok(());
                 }
-                Err(message) => return seen.bad.note((self.path.as_path(), line), &message, most),
+                Err(message) => return seen.bad.note(&self.path, line, &message, most),
             };
             if [&flow.source, &flow.destination].iter().any(|it| services.contain(it) == Some(true))
             {
