@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use contract::{Span, Timestamp};
+use contract::{Span, TimeRange, Timestamp};
 use frames::Samples;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -344,8 +344,8 @@ fn segments_are_copied_as_they_are(node: &Node, folder: &Path, store: &Path) -> 
     };
     let begin = names.iter().filter_map(time).min().context("no segment")?;
     let into = folder.join("raw");
-    let range = (begin - STEP, begin + Span::from_seconds(3600));
-    let written = collect::raw::write(&document, (folder, opened.as_ref()), range, &into)?;
+    let range = TimeRange { after: begin - STEP, until: begin + Span::from_seconds(3600) };
+    let written = collect::raw::write(&document, folder, opened.as_ref(), range, &into)?;
     assert_eq!(written[0].count, names.len(), "{written:?}");
     for name in names {
         let (recorder, file) = (name.split('/').next(), name.rsplit('/').next());

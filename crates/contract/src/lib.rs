@@ -42,7 +42,7 @@ pub use outcome::Outcome;
 pub use shard::{Division, Shard, ShardCount, ShardNumber};
 pub use step::{Stage, StepArgs};
 pub use tensors::Tensors;
-pub use time::{Span, Timestamp};
+pub use time::{Span, TimeRange, Timestamp};
 
 /// Version of every step in this build; part of each cache key and of each outcome.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

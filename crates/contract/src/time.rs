@@ -138,6 +138,15 @@ impl<'de> Deserialize<'de> for Timestamp {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Span(i64);
 
+/// The times in `(after, until]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeRange {
+    /// Every time of the range is later.
+    pub after: Timestamp,
+    /// Last time of the range.
+    pub until: Timestamp,
+}
+
 const UNITS: [(&str, i64); 6] = [
     ("w", 604_800_000),
     ("d", 86_400_000),

@@ -47,30 +47,39 @@ pub fn assemble(
     calibration: &FeatureTable,
     recipe: Recipe,
 ) -> Result<Bundle, StepError> {
-    assemble_sampled(candidates, (calibration, calibration), recipe)
+    let calibration = CalibrationRows { sample: calibration, keys: calibration };
+    assemble_sampled(candidates, calibration, recipe)
 }
 
-/// [`assemble`] for a `calibration` with the rows of only some entities: `keys` has the times,
-/// entities and labels of all rows, without features.
+/// The calibration part of a data set that is too large for memory.
+#[derive(Debug, Clone, Copy)]
+pub struct CalibrationRows<'a> {
+    /// The rows of some entities.
+    pub sample: &'a FeatureTable,
+    /// Times, entities and labels of all rows, without features.
+    pub keys: &'a FeatureTable,
+}
+
+/// [`assemble`] with the features of only some entities.
 pub fn assemble_sampled(
     mut candidates: Vec<Candidate>,
-    (calibration, keys): (&FeatureTable, &FeatureTable),
+    rows @ CalibrationRows { sample: calibration, keys }: CalibrationRows<'_>,
     mut recipe: Recipe,
 ) -> Result<Bundle, StepError> {
     candidates.sort_by(|a, b| a.manifest.kind.cmp(&b.manifest.kind));
     check(&candidates, calibration, &recipe.vote)?;
-    let rows = normal_rows(calibration, &recipe.normal);
-    if rows.len() < FEWEST_CALIBRATION_ROWS {
+    let normal = normal_rows(calibration, &recipe.normal);
+    if normal.len() < FEWEST_CALIBRATION_ROWS {
         return Err(StepError::refused(format!(
             "the calibration part has {} normal rows, needed are at least {FEWEST_CALIBRATION_ROWS}",
-            rows.len()
+            normal.len()
         ))
         .hint("use a longer `range` or a larger `split.validation`"));
     }
     if recipe.vote.learn_weights {
-        recipe.vote.weights = weights::learned(&candidates, calibration, &rows, &recipe)?;
+        recipe.vote.weights = weights::learned(&candidates, calibration, &normal, &recipe)?;
     }
-    let calibrated = calibrate(&candidates, (calibration, keys), &rows, &recipe)?;
+    let calibrated = calibrate(&candidates, rows, &normal, &recipe)?;
     let reference_bytes = calibrated.reference.to_bytes()?;
     let mut files = BTreeMap::from([(Reference::FILE.to_owned(), reference_bytes.clone())]);
     let (mut members, mut models) = (Vec::new(), Vec::new());
@@ -179,7 +188,7 @@ struct Calibrated {
 
 fn calibrate(
     candidates: &[Candidate],
-    (calibration, keys): (&FeatureTable, &FeatureTable),
+    CalibrationRows { sample: calibration, keys }: CalibrationRows<'_>,
     rows: &[usize],
     recipe: &Recipe,
 ) -> Result<Calibrated, StepError> {
@@ -220,7 +229,7 @@ fn calibrate(
         scales.push(scale);
         sums.push(decisions);
     }
-    let combined = combine(candidates, &scales, &sums, (&usual, vote));
+    let combined = combine(candidates, &scales, &sums, &usual, vote);
     let (mut combined_threshold, mut combined_levels) = (None, None);
     if vote.combine == Combine::Mean {
         let series = by_entity(&usual, &combined);
@@ -293,7 +302,8 @@ fn combine(
     candidates: &[Candidate],
     scales: &[Scale],
     decisions: &[Vec<f64>],
-    (usual, vote): (&FeatureTable, &Vote),
+    usual: &FeatureTable,
+    vote: &Vote,
 ) -> Vec<f64> {
     let mut smoothing = Smoothing::default();
     let mut order: Vec<usize> = (0..usual.rows()).collect();

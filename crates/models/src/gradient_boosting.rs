@@ -11,7 +11,8 @@ use crate::class_trees::{Calibration, Classes, is_tree, take_ranges};
 use crate::detector::{self, Detector, Reader};
 
 /// How the kind is read.
-pub(crate) const READER: Reader = Reader::Rows(|tensors| Ok(Box::new(BoostedTrees::read(tensors)?)));
+pub(crate) const READER: Reader =
+    Reader::Rows(|tensors| Ok(Box::new(BoostedTrees::read(tensors)?)));
 
 /// Kind of model, as the document names it.
 pub const KIND: &str = "gradient_boosting";

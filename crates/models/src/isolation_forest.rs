@@ -13,7 +13,8 @@ use crate::scaler::single;
 use crate::{Scaler, Tensors};
 
 /// How the kind is read.
-pub(crate) const READER: Reader = Reader::Rows(|tensors| Ok(Box::new(IsolationForest::read(tensors)?)));
+pub(crate) const READER: Reader =
+    Reader::Rows(|tensors| Ok(Box::new(IsolationForest::read(tensors)?)));
 
 /// Rows that a thread takes at a time.
 const BLOCK_ROWS: usize = 8 * perfect::ROWS;

@@ -41,7 +41,7 @@ pub mod vote;
 pub mod z_score;
 
 pub use any_bundle::AnyBundle;
-pub use assemble::{Recipe, assemble, assemble_sampled, rank};
+pub use assemble::{CalibrationRows, Recipe, assemble, assemble_sampled, rank};
 pub use bundle::Bundle;
 pub use candidate::Candidate;
 pub use class_trees::ClassTrees;

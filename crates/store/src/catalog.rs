@@ -14,7 +14,7 @@ use std::path::Path;
 
 use contract::artifact::{json_bytes, parse_json, sha256_path};
 use contract::catalog::{GroupVersion, Part, PartStatistics, Pin, is_group};
-use contract::{FeatureContract, OTHER_VERSION_HINT, StepError, Timestamp};
+use contract::{FeatureContract, OTHER_VERSION_HINT, StepError, TimeRange};
 use serde::de::DeserializeOwned;
 
 use crate::object::{Condition, ObjectStore, Put};
@@ -140,7 +140,7 @@ impl<'a> Catalog<'a> {
         self.read_days(group, version, dates, STATISTICS)
     }
 
-    /// Returns the parts with a row in `(after, until]`, in order of their days: what a training of
+    /// Returns the parts with a row in a range, in order of their days: what a training of
     /// that range reads.
     ///
     /// Errors: usage for a group or a version that is not there.
@@ -148,7 +148,7 @@ impl<'a> Catalog<'a> {
         &self,
         group: &str,
         version: u32,
-        (after, until): (Timestamp, Timestamp),
+        TimeRange { after, until }: TimeRange,
     ) -> Result<Vec<Pin>, StepError> {
         self.version(group, version)?;
         let (first, last) = (after.date(), until.date());

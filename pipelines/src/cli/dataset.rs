@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use collect::raw::Written;
-use contract::{StepError, artifact};
+use contract::{StepError, TimeRange, artifact};
 use frames::FeatureTable;
 use fs_err as fs;
 use serde_json::{Map, Value, json};
@@ -113,12 +113,12 @@ fn write_raw(
     let (Some(first), Some(last)) = (extent.first, extent.last) else {
         return Err(StepError::refused("the run has no rows").hint("name another run with --run"));
     };
-    let range = (first - document.step, last);
+    let range = TimeRange { after: first - document.step, until: last };
     let folder = collect::raw::folder_beside(to);
     let store = store.open()?;
     let mut written = Vec::new();
     artifact::write_folder(&folder, |folder| {
-        written = collect::raw::write(&document, (&base, store.as_ref()), range, folder)?;
+        written = collect::raw::write(&document, &base, store.as_ref(), range, folder)?;
         collect::raw::copy_samples(&run.join("collect/samples.parquet"), folder)
     })?;
     Ok((folder, written))

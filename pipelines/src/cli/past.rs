@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use contract::step::Common;
 use contract::steps::{CollectArgs, FeatureArgs, LabelArgs};
-use contract::{Outcome, Shard, ShardCount, Span, StepError, Timestamp};
+use contract::{Outcome, Shard, ShardCount, Span, StepError, TimeRange};
 use document::below;
 use document::features::lookback;
 
@@ -22,17 +22,17 @@ pub(super) struct Made {
     pub(super) features: PathBuf,
 }
 
-/// Collects the samples for the windows after `after` and up to `until`, and computes their
-/// features in a folder, for all entities; with the document's labels if requested.
+/// Collects the samples for the windows of a range, and computes their features in a folder, for all
+/// entities; with the document's labels if requested.
 ///
 /// Errors: those of the steps.
 pub(super) fn make(
     context: &Context,
     folder: &Path,
-    (after, until): (Timestamp, Timestamp),
+    range: TimeRange,
     is_labelled: bool,
 ) -> Result<Made, StepError> {
-    let samples = collect(context, folder, (after, until), None)?;
+    let samples = collect(context, folder, range, None)?;
     let document = &context.document;
     let scenarios = document.labels.scenarios.as_ref().filter(|_| is_labelled);
     let labels = scenarios.map(|scenarios| LabelArgs {
@@ -54,7 +54,7 @@ pub(super) fn make(
 pub(super) fn make_shards(
     context: &Context,
     folder: &Path,
-    range: (Timestamp, Timestamp),
+    range: TimeRange,
 ) -> Result<Vec<(Option<Shard>, Made)>, StepError> {
     let shards = context.document.shards.all();
     let count = context.document.shards.number();
@@ -76,7 +76,7 @@ pub(super) fn make_shards(
 fn collect(
     context: &Context,
     folder: &Path,
-    (after, until): (Timestamp, Timestamp),
+    TimeRange { after, until }: TimeRange,
     shards: Option<u32>,
 ) -> Result<PathBuf, StepError> {
     let document = &context.document;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use contract::steps::StepCommand;
-use contract::{Span, Stage, StepError, Timestamp, artifact, read_json};
+use contract::{Span, Stage, StepError, TimeRange, Timestamp, artifact, read_json};
 use document::Document;
 use fs_err as fs;
 use plan::{Inputs, Part, Plan, Task};
@@ -52,9 +52,9 @@ pub(crate) struct ScoreArgs {
 
 pub(crate) fn execute(global: &Global, args: &ScoreArgs) -> Result<(), StepError> {
     let context = Context::new(global, &args.document)?;
-    if let [from, to] = args.backfill[..] {
+    if let [after, until] = args.backfill[..] {
         let threads = args.process.options(global).threads;
-        let filled = backfill::run(&context, (from, to), usize::from(threads))?;
+        let filled = backfill::run(&context, TimeRange { after, until }, usize::from(threads))?;
         return match global.output() {
             OutputFormat::Json => print_json(&filled),
             OutputFormat::Text => print(&format!(

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use contract::score::{EntityScore, Verdict, WindowScore, entity_words};
-use contract::{Span, StepError, Timestamp};
+use contract::{Span, StepError, TimeRange, Timestamp};
 use store::{ObjectStore, Whole};
 
 use super::context::{Context, DocumentArgs};
@@ -62,7 +62,8 @@ pub(crate) fn execute(global: &Global, args: &ScoresArgs) -> Result<(), StepErro
     if args.to.is_some() {
         report::contents::check_range(after, end)?;
     }
-    let windows = read(store.as_ref(), pipeline, (after, end), args)?;
+    let read = |range| read(store.as_ref(), pipeline, range, args);
+    let windows = read(TimeRange { after, until: end })?;
     if args.watch {
         show_lines(global, &windows, true)?;
     } else {
@@ -72,7 +73,7 @@ pub(crate) fn execute(global: &Global, args: &ScoresArgs) -> Result<(), StepErro
     loop {
         std::thread::sleep(PAUSE);
         let Some(end) = scored_to()?.filter(|end| *end > after) else { continue };
-        show_lines(global, &read(store.as_ref(), pipeline, (after, end), args)?, false)?;
+        show_lines(global, &read(TimeRange { after, until: end })?, false)?;
         after = end;
     }
 }
@@ -80,13 +81,13 @@ pub(crate) fn execute(global: &Global, args: &ScoresArgs) -> Result<(), StepErro
 fn read(
     store: &dyn ObjectStore,
     pipeline: &str,
-    (after, end): (Timestamp, Timestamp),
+    range: TimeRange,
     args: &ScoresArgs,
 ) -> Result<Vec<WindowScore>, StepError> {
     let wanted =
         |entity: &EntityScore| args.entity.is_empty() || args.entity.contains(&entity.entity);
     Whole::open(store, pipeline)?
-        .read_after(Some(after), end)
+        .read_after(Some(range.after), range.until)
         .map(|window| {
             let mut window = window?;
             window.entities.retain(wanted);

@@ -57,7 +57,7 @@ fn beat(heartbeat: &Http<Heartbeat>, folder: &Path) -> Result<(), Failure> {
     let path = url.url().path().to_owned();
     let mut request = Request::get(url);
     request.secrets.push(path);
-    http::send((server, FIELD, folder), &request, |server, reply| {
+    http::send(server, FIELD, folder, &request, |server, reply| {
         if reply.is_success() {
             return Ok(());
         }

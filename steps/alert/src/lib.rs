@@ -128,9 +128,9 @@ fn scoring(
         // Before the cursor moves: if the run is killed now, the next run makes the request again.
         retrain::ask(store, document, args.now, outcome)?;
     }
-    let place = (args.now, followed.scored_to);
+    let (now, scored_to, cause) = (args.now, followed.scored_to, stalled::cause(args));
     let shard = store.shard();
-    let stalled = stalled::look((document, shard), state, place, stalled::cause(args));
+    let stalled = stalled::look(document, shard, state, stalled::Seen { now, scored_to, cause });
     let mut messages: Vec<Message> = followed.messages.into_iter().chain(stalled).collect();
     if let Some(shard) = shard {
         messages.iter_mut().for_each(|message| message::belong_to(message, shard));

@@ -31,6 +31,14 @@ const HELD: Span = Span::from_seconds(3600);
 /// Age at which a message is given up, even if the channel might still be corrected.
 const MENDABLE: Span = Span::from_seconds(86_400);
 
+/// A pending message that a channel did not accept.
+struct Refusal<'a> {
+    /// Its number among the pending messages.
+    index: usize,
+    channel: &'a str,
+    failure: Failure,
+}
+
 /// Returns the time after which a run with this deadline sends no further messages.
 pub(crate) fn sending_time(deadline: Option<Span>) -> Duration {
     let longest = Duration::from_secs(SENDING_SECONDS);
@@ -150,7 +158,8 @@ impl Sender<'_> {
                 let result = self.channels[number].send(&message, self.now);
                 *delivery.spent.entry(name.clone()).or_default() += begun.elapsed();
                 if let Err(failure) = result {
-                    self.failed((index, &name), failure, state, delivery);
+                    let refusal = Refusal { index, channel: &name, failure };
+                    self.failed(refusal, state, delivery);
                 } else {
                     if state.is_failing(&name) {
                         // A failure while the channel was unreachable is not a rejection.
@@ -221,8 +230,7 @@ impl Sender<'_> {
     /// Records that a channel did not accept a message: the channel rejected it, or failed.
     fn failed(
         &self,
-        (index, name): (usize, &str),
-        mut failure: Failure,
+        Refusal { index, channel: name, mut failure }: Refusal<'_>,
         state: &mut AlertState,
         delivery: &mut Delivery,
     ) {
@@ -234,7 +242,10 @@ impl Sender<'_> {
         let is_suspect = failure.may_be_the_message
             && (is_long(trouble.failing_since) || state.pending[index].refusals.contains_key(name));
         match failure.give_up_after.or(is_suspect.then_some(MANY_REFUSALS)) {
-            Some(limit) => self.refused((index, name), (failure, limit), state, delivery),
+            Some(limit) => {
+                let refusal = Refusal { index, channel: name, failure };
+                self.refused(refusal, limit, state, delivery);
+            }
             None => self.note(name, Err(failure), state, delivery),
         }
     }
@@ -245,8 +256,8 @@ impl Sender<'_> {
     /// be corrected. A failure of an unreachable channel is not a rejection.
     fn refused(
         &self,
-        (index, name): (usize, &str),
-        (failure, limit): (Failure, u32),
+        Refusal { index, channel: name, failure }: Refusal<'_>,
+        limit: u32,
         state: &mut AlertState,
         delivery: &mut Delivery,
     ) {

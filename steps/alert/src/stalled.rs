@@ -49,13 +49,24 @@ pub(crate) fn cause(args: &AlertArgs) -> Option<String> {
     failed
 }
 
+/// What a run of `alert` sees of scoring.
+pub(crate) struct Seen {
+    /// Evaluation time of the run.
+    pub(crate) now: Timestamp,
+    /// Last scored window; `None` before the first.
+    pub(crate) scored_to: Option<Timestamp>,
+    /// Why the tick scored nothing, if it failed.
+    pub(crate) cause: Option<String>,
+}
+
 /// Checks the progress of scoring; returns a message if an alert must be sent.
 pub(crate) fn look(
-    (document, shard): (&Sections, Option<Shard>),
+    document: &Sections,
+    shard: Option<Shard>,
     state: &mut AlertState,
-    (now, scored_to): (Timestamp, Option<Timestamp>),
-    cause: Option<String>,
+    seen: Seen,
 ) -> Option<Message> {
+    let Seen { now, scored_to, cause } = seen;
     let Some(mut progress) = state.progress.take() else {
         state.progress = Some(Progress { scored_to, seen: now, told: None, why: cause });
         return None;

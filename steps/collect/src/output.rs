@@ -129,7 +129,7 @@ impl Output {
         if let Some(begin) = begin {
             let covered = due.end - begin + document.step;
             let least = document.least.range(self.tally.entities());
-            young((begin, covered, least), due, &prefix, outcome)?;
+            young(Young { begin, covered, least }, due, &prefix, outcome)?;
         }
         if absent.is_empty() && begin.is_none_or(|begin| self.first_row >= Some(begin)) {
             self.publish(&target.samples)?;
@@ -233,9 +233,18 @@ fn selected(
     })
 }
 
+/// Data that begins later than the range.
+struct Young {
+    begin: Timestamp,
+    /// From `begin` to the end of the range.
+    covered: Span,
+    /// Shortest time that a training needs.
+    least: Span,
+}
+
 /// Warns about data that begins later than the range.
 fn young(
-    (begin, covered, least): (Timestamp, Span, Span),
+    Young { begin, covered, least }: Young,
     due: Due,
     prefix: &str,
     outcome: &mut Outcome,

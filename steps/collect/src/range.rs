@@ -1,7 +1,7 @@
 //! The requested points in time.
 
 use contract::steps::CollectArgs;
-use contract::{Span, StepError, Timestamp};
+use contract::{Span, StepError, TimeRange, Timestamp};
 use document::features::lookback;
 use document::sections::Collect as Sections;
 
@@ -31,6 +31,11 @@ pub(crate) struct Due {
 }
 
 impl Due {
+    /// Returns the times of the windows.
+    pub(crate) fn range(self) -> TimeRange {
+        TimeRange { after: self.after, until: self.end }
+    }
+
     /// Returns the range of a training: the document's `range`, or from `--start` on.
     pub(crate) fn for_training(document: &Sections, args: &CollectArgs) -> Result<Self, StepError> {
         let end = args.now.floor(document.step);

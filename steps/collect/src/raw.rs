@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use contract::artifact::OutputFile;
-use contract::{StepError, Timestamp};
+use contract::{StepError, TimeRange};
 use document::Document;
 use store::ObjectStore;
 
@@ -23,15 +23,16 @@ pub struct Written {
     pub count: usize,
 }
 
-/// Writes the raw data of `(after, end]` into an existing folder: `<source>.jsonl` for events in
+/// Writes the raw data of a range into an existing folder: `<source>.jsonl` for events in
 /// files, and `<source>/<recorder>/<first>-<last>.parquet` for what was recorded in the store.
 /// `base` is the document's folder. Sources of other kinds have no raw data besides the samples.
 ///
 /// Errors: refused for files that cannot be read, usage where they are standard input.
 pub fn write(
     document: &Document,
-    (base, store): (&Path, &dyn ObjectStore),
-    (after, end): (Timestamp, Timestamp),
+    base: &Path,
+    store: &dyn ObjectStore,
+    TimeRange { after, until: end }: TimeRange,
     folder: &Path,
 ) -> Result<Vec<Written>, StepError> {
     let due = Due { after, end, scored_to: end };

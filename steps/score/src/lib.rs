@@ -81,8 +81,8 @@ pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     else {
         return wait_for_model(args, &document, &due, outcome);
     };
-    let (tick, rows, due) =
-        prepare(args, &document, (store, &state), (live, due, coverage), outcome)?;
+    let start = Start { live, due, coverage };
+    let (tick, rows, due) = prepare(args, &document, (store, &state), start, outcome)?;
 
     let mut scored =
         Scored::new(&tick.live.version, tick.shadow.as_ref().map(|(scorer, _)| scorer), &due);
@@ -132,12 +132,20 @@ fn note_late(
     }
 }
 
+/// What a tick begins with.
+struct Start {
+    /// The live version.
+    live: Scorer,
+    due: Windows,
+    coverage: Option<Coverage>,
+}
+
 /// Reads the inputs of a tick (bundles, rows, earlier scores), and determines its windows.
 fn prepare<'a>(
     args: &ScoreArgs,
     document: &'a Sections,
     (store, state): (&dyn ObjectStore, &ScorerState),
-    (live, due, coverage): (Scorer, Windows, Option<Coverage>),
+    Start { live, due, coverage }: Start,
     outcome: &mut Outcome,
 ) -> Result<(Tick<'a>, DueRows, Windows), StepError> {
     let cache = args.model_cache.as_deref();

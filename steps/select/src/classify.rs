@@ -193,14 +193,16 @@ fn drawn(model: &ClassModel, contract: &FeatureContract) -> Option<Value> {
     let ClassModel::Trees(trees) = model else { return None };
     let [tree] = trees.trees() else { return None };
     let classes = &trees.classes().names;
-    Some(node(tree, (classes, contract), (0, 0)))
+    Some(node(tree, classes, contract, 0, 0))
 }
 
 /// Returns a node and its descendants, down to the last drawn split.
 fn node(
     tree: &models::class_trees::ClassTree,
-    (classes, contract): (&[String], &FeatureContract),
-    (at, depth): (usize, usize),
+    classes: &[String],
+    contract: &FeatureContract,
+    at: usize,
+    depth: usize,
 ) -> Value {
     let shares = &tree.shares[at * classes.len()..(at + 1) * classes.len()];
     let pairs = shares.iter().enumerate();
@@ -213,8 +215,8 @@ fn node(
         drawn["feature"] = column.name.as_str().into();
         drawn["unit"] = column.unit.as_str().into();
         drawn["threshold"] = tree.thresholds[at].into();
-        drawn["low"] = node(tree, (classes, contract), (left, depth + 1));
-        drawn["high"] = node(tree, (classes, contract), (left + 1, depth + 1));
+        drawn["low"] = node(tree, classes, contract, left, depth + 1);
+        drawn["high"] = node(tree, classes, contract, left + 1, depth + 1);
     }
     drawn
 }

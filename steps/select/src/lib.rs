@@ -16,7 +16,9 @@ use contract::{Outcome, StepError, Timestamp, artifact};
 use document::sections::Select as Sections;
 use frames::{Dataset, FeatureTable};
 use models::diagnosed::is_diagnosis;
-use models::{Bundle, Candidate, Recipe, assemble, assemble_sampled, candidate, rank};
+use models::{
+    Bundle, CalibrationRows, Candidate, Recipe, assemble, assemble_sampled, candidate, rank,
+};
 
 /// Runs the step.
 pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
@@ -89,7 +91,8 @@ fn calibrated(
     }
     outcome.detail("measured_entities", &format!("one of {every}"))?;
     let keys = FeatureTable::read_keys(&args.dataset.join(Dataset::FILES[1]))?;
-    assemble_sampled(candidates, (&dataset.validation, &keys), recipe)
+    let rows = CalibrationRows { sample: &dataset.validation, keys: &keys };
+    assemble_sampled(candidates, rows, recipe)
 }
 
 /// Moves the bundle's state to the end of the test part, for all entities; the state after

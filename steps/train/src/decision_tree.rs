@@ -38,10 +38,7 @@ impl DecisionTreeParams {
 pub(crate) const FITTER: Fitter = Fitter::Classes(fit);
 
 /// Fits the model that a document sets.
-fn fit(
-    job: &ClassesJob<'_>,
-    outcome: &mut Outcome,
-) -> Result<supervised::Fitted, FitError> {
+fn fit(job: &ClassesJob<'_>, outcome: &mut Outcome) -> Result<supervised::Fitted, FitError> {
     let settings = job.models.decision_tree.clone().unwrap_or_default();
     let parameters = crate::parameters(&settings);
     let params = DecisionTreeParams::new(settings, job.labelled.classes.clone());

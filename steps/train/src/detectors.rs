@@ -1,5 +1,6 @@
 //! How kinds of detectors are fitted: each by the constant `FITTER` of its module.
 
+use contract::trial::Trial;
 use contract::{DetectorKind, Outcome};
 use document::models::Models;
 use frames::FeatureTable;
@@ -50,6 +51,15 @@ macro_rules! fitters {
 
 contract::detectors!(fitters);
 
+/// What a fit uses besides rows and parameters.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FitOptions {
+    /// Seed of the random numbers.
+    pub(crate) seed: u64,
+    /// Number of threads; the model does not depend on it.
+    pub(crate) threads: usize,
+}
+
 /// Inputs of a fit, besides its rows.
 #[derive(Clone, Copy)]
 pub(crate) struct Job<'a> {
@@ -76,12 +86,14 @@ pub(crate) struct Fitted {
     pub(crate) parameters: Value,
     /// Serialised training results of a model that scores rows in the order of time.
     pub(crate) training: Option<Vec<u8>>,
+    /// Trials of the search that found the parameters.
+    pub(crate) trials: Vec<Trial>,
 }
 
 impl Fitted {
     /// Takes a model that scores each row independently.
     pub(crate) fn rows(model: impl Detector + 'static, parameters: Value) -> Self {
-        Self { model: Model::Rows(Box::new(model)), parameters, training: None }
+        Self { model: Model::Rows(Box::new(model)), parameters, training: None, trials: Vec::new() }
     }
 
     /// Takes a model that scores rows in the order of time, and its training results.
@@ -91,7 +103,8 @@ impl Fitted {
         parameters: Value,
     ) -> Result<Self, FitError> {
         let training = Some(training.to_bytes().map_err(FitError::Model)?);
-        Ok(Self { model: Model::Sequence(Box::new(model)), parameters, training })
+        let model = Model::Sequence(Box::new(model));
+        Ok(Self { model, parameters, training, trials: Vec::new() })
     }
 }
 

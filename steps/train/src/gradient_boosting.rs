@@ -19,7 +19,7 @@ use rayon::prelude::*;
 
 use crate::bins::{self, Column};
 use crate::class_tree::{row_weights, rows_of_classes};
-use crate::detectors::{ClassesJob, Fitter};
+use crate::detectors::{ClassesJob, FitOptions, Fitter};
 use crate::{FitError, rows, supervised};
 
 /// Maximum number of bins of a column: a histogram of all columns fits in the processor's L1 cache.
@@ -273,18 +273,17 @@ fn fit_detector(
     supervised::detector(job, parameters, outcome, |rows| {
         settings.check()?;
         let data = (&rows.records, &rows.targets);
-        fit(&settings, data, job.labelled.classes.clone(), (job.seed, job.threads))
+        let options = FitOptions { seed: job.seed, threads: job.threads };
+        fit(&settings, data, job.labelled.classes.clone(), options)
     })
 }
 
-/// Fits boosted trees; `targets` are indices of the classes. The model does not depend on the
-/// number
-/// of threads. It ends early once every training row is classified correctly.
+/// Fits boosted trees; `targets` are indices of the classes. It ends early once every training row is classified correctly.
 pub(crate) fn fit(
     settings: &Settings,
     (records, targets): (&Array2<f64>, &Array1<usize>),
     classes: Classes,
-    (seed, threads): (u64, usize),
+    options: FitOptions,
 ) -> Result<BoostedTrees, FitError> {
     rows::check(records, 2)?;
     let count = classes.names.len();
@@ -292,9 +291,9 @@ pub(crate) fn fit(
     let binned = Binned::new(records);
     let weights = row_weights(settings.class_weights, &rows_of);
     let mut sums = vec![0.0; targets.len() * count];
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut random = ChaCha8Rng::seed_from_u64(options.seed);
     let (mut trees, mut importance) = (Vec::new(), vec![0.0; binned.columns.len()]);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build()?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.max(1)).build()?;
     for _ in 0..settings.rounds {
         let shares = pool.install(|| shares(&sums, count));
         let right = targets.iter().enumerate().map(|(row, class)| shares[row * count + class]);

@@ -48,7 +48,6 @@ use contract::steps::TrainArgs;
 use contract::trial::Trial;
 use contract::{DetectorKind, FeatureContract, Outcome, StepError, artifact};
 use document::models::Models;
-use document::search::Search;
 use document::sections::Train as Sections;
 use frames::{Dataset, FeatureTable};
 use linfa::dataset::DatasetBase;
@@ -79,13 +78,13 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let kind = match trained {
         Trained::Detector(kind) => kind,
         Trained::Diagnosis => {
-            return run_supervised(args, &document, (trained.name(), diagnose::fit), outcome);
+            return run_supervised(args, &document, trained.name(), diagnose::fit, outcome);
         }
     };
     match Fitter::of(kind) {
-        Fitter::Rows { fit, .. } => run_rows(args, &document, (kind, fit), outcome),
-        Fitter::Sequence(fit) => run_sequence(args, &document, (kind, fit), outcome),
-        Fitter::Classes(fit) => run_supervised(args, &document, (kind.name(), fit), outcome),
+        Fitter::Rows { fit, .. } => run_rows(args, &document, kind, fit, outcome),
+        Fitter::Sequence(fit) => run_sequence(args, &document, kind, fit, outcome),
+        Fitter::Classes(fit) => run_supervised(args, &document, kind.name(), fit, outcome),
     }
 }
 
@@ -94,7 +93,8 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
 fn run_rows(
     args: &TrainArgs,
     document: &Sections,
-    (kind, fit): (DetectorKind, FitRows),
+    kind: DetectorKind,
+    fit: FitRows,
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
     let [train, validation, _] = Dataset::FILES.map(|file| args.dataset.join(file));
@@ -115,7 +115,17 @@ fn run_rows(
     let mut trials = Vec::new();
     let mut models = document.models.clone();
     if let Some(search) = document.models.search(kind) {
-        let searched = searched(&job, (kind, fit, search), (&train, document), outcome)?;
+        let hunt = Hunt {
+            kind,
+            parameters: fixed_parameters(&document.models, kind),
+            search,
+            seed: args.seed,
+            threads: job.threads,
+            train: &train,
+            validation: &validation,
+            normal: &document.labels.normal,
+        };
+        let searched = searched(&hunt, &job, fit, outcome)?;
         models = with_parameters(kind, &searched.parameters).map_err(of_model)?;
         trials = searched.trials;
         // The bytes of a candidate must depend only on its inputs.
@@ -123,7 +133,7 @@ fn run_rows(
     }
     let rows = DatasetBase::new(matrix(&train), ());
     let fitted = fit(&Job { models: &models, ..job }, &rows, outcome).map_err(of_model)?;
-    write_fitted(args, (&train.contract, train.rows()), (fitted, trials), outcome)
+    write_fitted(args, &train.contract, train.rows(), Fitted { trials, ..fitted }, outcome)
 }
 
 /// Fits a model on the rows of each entity in the order of time, which it reads part by part, and
@@ -131,7 +141,8 @@ fn run_rows(
 fn run_sequence(
     args: &TrainArgs,
     document: &Sections,
-    (kind, fit): (DetectorKind, FitSequence),
+    kind: DetectorKind,
+    fit: FitSequence,
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
     let [train, validation, _] = Dataset::FILES.map(|file| args.dataset.join(file));
@@ -149,18 +160,18 @@ fn run_sequence(
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| of_model(error.into()))?;
     let fitted = pool.install(|| fit(&document.models, &files, outcome)).map_err(of_model)?;
-    write_fitted(args, (&contract, rows), (fitted, Vec::new()), outcome)
+    write_fitted(args, &contract, rows, fitted, outcome)
 }
 
-/// Writes the candidate folder of a model, with its number of fitted rows, and the trials of a
-/// search.
+/// Writes the candidate folder of a model that was fitted on a number of rows.
 fn write_fitted(
     args: &TrainArgs,
-    (contract, rows): (&FeatureContract, usize),
-    (fitted, trials): (Fitted, Vec<Trial>),
+    contract: &FeatureContract,
+    rows: usize,
+    fitted: Fitted,
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
-    let Fitted { model, parameters, training } = fitted;
+    let Fitted { model, parameters, training, trials } = fitted;
     let bytes = model.save()?;
     outcome.count("model_bytes", bytes.len());
     let manifest = CandidateManifest {
@@ -185,7 +196,8 @@ fn write_fitted(
 fn run_supervised(
     args: &TrainArgs,
     document: &Sections,
-    (kind, fit): (&'static str, FitClasses),
+    kind: &'static str,
+    fit: FitClasses,
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
     let (table, labelled) = Labelled::read(&args.dataset, &document.labels.normal)?;
@@ -219,29 +231,24 @@ fn run_supervised(
     write(args, &manifest, &fitted.model, None)
 }
 
-/// Searches for a kind's parameters and records the trials.
-fn searched(
-    job: &Job<'_>,
-    (kind, fit, search): (DetectorKind, FitRows, &Search),
-    (train, document): (&FeatureTable, &Sections),
-    outcome: &mut Outcome,
-) -> Result<Searched, StepError> {
-    let mut own = parameters(job.models)[kind.name()].take();
+/// Returns the parameters of a kind that the document sets, without its search.
+fn fixed_parameters(models: &Models, kind: DetectorKind) -> Value {
+    let mut own = parameters(models)[kind.name()].take();
     if let Some(fields) = own.as_object_mut() {
         fields.remove("search");
     }
-    let hunt = Hunt {
-        kind,
-        parameters: own,
-        search,
-        seed: job.seed,
-        threads: job.threads,
-        train,
-        validation: job.validation,
-        normal: &document.labels.normal,
-    };
+    own
+}
+
+/// Searches for a kind's parameters and records the trials.
+fn searched(
+    hunt: &Hunt<'_>,
+    job: &Job<'_>,
+    fit: FitRows,
+    outcome: &mut Outcome,
+) -> Result<Searched, StepError> {
     let searched = hunt.run(|parameters, rows| {
-        let models = with_parameters(kind, parameters)?;
+        let models = with_parameters(hunt.kind, parameters)?;
         let rows = DatasetBase::new(matrix(rows), ());
         let job = Job { models: &models, threads: 1, ..*job };
         Ok(fit(&job, &rows, &mut Outcome::start("trial"))?.model)

@@ -69,10 +69,7 @@ impl RandomForestValidParams {
 pub(crate) const FITTER: Fitter = Fitter::Classes(fit);
 
 /// Fits the model that a document sets.
-fn fit(
-    job: &ClassesJob<'_>,
-    outcome: &mut Outcome,
-) -> Result<supervised::Fitted, FitError> {
+fn fit(job: &ClassesJob<'_>, outcome: &mut Outcome) -> Result<supervised::Fitted, FitError> {
     let settings = job.models.random_forest.clone().unwrap_or_default();
     let parameters = crate::parameters(&settings);
     let classes = job.labelled.classes.clone();

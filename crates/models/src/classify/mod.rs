@@ -111,7 +111,9 @@ impl ClassModel {
         let mut tensors = Tensors::decode(kind, bytes)?;
         let model = match class_trees::KINDS.into_iter().find(|known| *known == kind) {
             Some(kind) => Self::Trees(ClassTrees::read(kind, &mut tensors)?),
-            None if kind == gradient_boosting::KIND => Self::Boosted(BoostedTrees::read(&mut tensors)?),
+            None if kind == gradient_boosting::KIND => {
+                Self::Boosted(BoostedTrees::read(&mut tensors)?)
+            }
             None => {
                 return Err(StepError::refused(format!("`{kind}` is not a kind of class model"))
                     .hint(format!(

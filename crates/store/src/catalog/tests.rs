@@ -1,5 +1,5 @@
 use contract::catalog::Origin;
-use contract::{ErrorKind, FeatureColumn, Span, artifact};
+use contract::{ErrorKind, FeatureColumn, Span, Timestamp, artifact};
 
 use super::*;
 use crate::FolderStore;
@@ -123,7 +123,7 @@ fn killed_publication_is_no_part_until_another_one_completes_it() {
     // Killed after the rows.
     catalog.put_rows("golden", 1, &day(2).date(), b"rows").unwrap();
     assert_eq!(catalog.parts("golden", 1).unwrap(), []);
-    assert_eq!(catalog.pins("golden", 1, (day(1), day(5))).unwrap(), []);
+    assert_eq!(catalog.pins("golden", 1, TimeRange { after: day(1), until: day(5) }).unwrap(), []);
     assert_eq!(publish(&catalog, 2, b"rows"), Rows::There);
     assert_eq!(catalog.parts("golden", 1).unwrap().len(), 1);
 }
@@ -138,16 +138,17 @@ fn pins_are_the_parts_of_a_range_and_a_changed_part_is_refused() {
         publish(&catalog, number, format!("rows of {number}").as_bytes());
     }
     let pins = |after, until| {
-        let pins = catalog.pins("golden", 1, (after, until)).unwrap();
+        let pins = catalog.pins("golden", 1, TimeRange { after, until }).unwrap();
         pins.into_iter().map(|pin| pin.date).collect::<Vec<_>>()
     };
     assert_eq!(pins(day(3), day(6)), ["2026-11-03", "2026-11-04", "2026-11-06"]);
     // The last row of the 3rd is not after the last minute of that day.
     assert_eq!(pins(day(4) - Span::from_seconds(60), day(5)), ["2026-11-04"]);
     assert_eq!(pins(day(7), day(9)), [""; 0]);
-    let error = catalog.pins("golden", 2, (day(1), day(2))).unwrap_err();
+    let range = |after, until| TimeRange { after: day(after), until: day(until) };
+    let error = catalog.pins("golden", 2, range(1, 2)).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Usage);
-    let pin = catalog.pins("golden", 1, (day(2), day(3))).unwrap().remove(0);
+    let pin = catalog.pins("golden", 1, range(2, 3)).unwrap().remove(0);
     let path = folder.path().join("rows");
     catalog.fetch(&pin, &path).unwrap();
     assert_eq!(fs_err::read(&path).unwrap(), b"rows of 2");

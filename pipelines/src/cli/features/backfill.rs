@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use contract::catalog::{GroupVersion, Origin, Part};
-use contract::{ErrorKind, Span, StepError, Timestamp};
+use contract::{ErrorKind, Span, StepError, TimeRange, Timestamp};
 use store::Catalog;
 
 use super::super::context::{Context, DocumentArgs, clock};
@@ -113,7 +113,7 @@ fn fill(
 ) -> Result<Day, StepError> {
     let folder = context.store.root.join(format!(".features-{}", std::process::id()));
     fs_err::create_dir_all(&folder).map_err(|e| StepError::writing(&folder, &e))?;
-    let filled = fill_in(context, &folder, to, (day, partial));
+    let filled = fill_in(context, &folder, to, day, partial);
     // The temporary files are no longer needed.
     drop(fs_err::remove_dir_all(&folder));
     filled
@@ -123,7 +123,8 @@ fn fill_in(
     context: &Context,
     folder: &Path,
     (catalog, version): (Catalog<'_>, &GroupVersion),
-    (day, partial): (Timestamp, bool),
+    day: Timestamp,
+    partial: bool,
 ) -> Result<Day, StepError> {
     let empty = |why: &StepError| {
         say(&format!("{}: {}", day.date(), why.message));
@@ -131,7 +132,8 @@ fn fill_in(
     };
     let document = &context.document;
     let end = day + DAY - Span::from_ms(1);
-    let features = match past::make(context, folder, (day - document.step, end), true) {
+    let range = TimeRange { after: day - document.step, until: end };
+    let features = match past::make(context, folder, range, true) {
         Ok(made) => made.features,
         Err(error) if error.kind == ErrorKind::Refused => return empty(&error),
         Err(error) => return Err(error),

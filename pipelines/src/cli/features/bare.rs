@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use contract::catalog::Origin;
-use contract::{Span, StepError, artifact};
+use contract::{Span, StepError, TimeRange, artifact};
 use serde_json::json;
 use store::Catalog;
 
@@ -78,14 +78,14 @@ fn publish_in(
     let path = path.map(|table| context.base.join(&table.path)).unwrap_or_default();
     let (first, last) = predict::times(document, &path)?;
     let step = document.step;
-    let range = (first.floor(step) - step, predict::ceiling(last, step));
+    let range = TimeRange { after: first.floor(step) - step, until: predict::ceiling(last, step) };
     let features = past::make(context, folder, range, false)?.features;
     let hash = artifact::sha256_path(&path)?;
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     let origin = Origin {
         pipeline: NAME.to_owned(),
         run: format!("{file} {}", &hash[..12]),
-        now: range.1,
+        now: range.until,
         document_sha256: run::document_sha256(document, &context.base)?,
     };
     publish(origin, &features)?.ok_or_else(|| no_rows(&features))

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use contract::catalog::Pins;
-use contract::{StepError, Timestamp, read_json, write_json};
+use contract::{StepError, TimeRange, Timestamp, read_json, write_json};
 use store::Catalog;
 
 use super::super::context::Context;
@@ -30,7 +30,8 @@ pub(crate) fn of_run(
     for (name, source) in &document.sources {
         let Some(features) = &source.features else { continue };
         let after = end - document.range - source.max_age();
-        let parts = catalog.pins(&features.group, features.version, (after, end))?;
+        let range = TimeRange { after, until: end };
+        let parts = catalog.pins(&features.group, features.version, range)?;
         pins.sources.insert(name.clone(), parts);
     }
     if path.exists() && !again {

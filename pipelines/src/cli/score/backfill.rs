@@ -4,19 +4,19 @@
 use std::path::Path;
 
 use alert::AlertState;
-use contract::{StepError, Timestamp, artifact};
+use contract::{StepError, TimeRange, Timestamp, artifact};
 use score::backfill::{Backfill, Filled};
 use store::{ObjectStore, state, watermark};
 
 use super::super::context::Context;
 use super::super::past;
 
-/// Scores the windows after `from` and up to `to` that have no score.
+/// Scores the windows of a range that have no score.
 ///
 /// Errors: usage (2) for a range that live scoring has not passed yet.
 pub(super) fn run(
     context: &Context,
-    (from, to): (Timestamp, Timestamp),
+    range: TimeRange,
     threads: usize,
 ) -> Result<Filled, StepError> {
     let document = &context.document;
@@ -24,8 +24,9 @@ pub(super) fn run(
         return Err(StepError::usage("`--backfill` is for `task: anomaly`")
             .hint("remove it: a class does not depend on earlier windows"));
     }
-    let (after, until) = (from.floor(document.step), to.floor(document.step));
-    if after >= until {
+    let TimeRange { after: from, until: to } = range;
+    let range = TimeRange { after: from.floor(document.step), until: to.floor(document.step) };
+    if range.after >= range.until {
         return Err(StepError::usage(format!(
             "there is no window after `{from}` and up to `{to}`"
         ))
@@ -33,10 +34,10 @@ pub(super) fn run(
     }
     let store = context.store.open()?;
     for path in context.paths() {
-        check_passed(store.as_ref(), &path, until)?;
+        check_passed(store.as_ref(), &path, range.until)?;
     }
     let folder = context.store.root.join(format!("cache/backfill-{}", std::process::id()));
-    let filled = fill(context, &folder, (after, until, threads));
+    let filled = fill(context, &folder, range, threads);
     artifact::remove(&folder).map_err(|e| StepError::writing(&folder, &e))?;
     filled
 }
@@ -67,13 +68,15 @@ fn check_passed(
 fn fill(
     context: &Context,
     folder: &Path,
-    (after, until, threads): (Timestamp, Timestamp, usize),
+    range: TimeRange,
+    threads: usize,
 ) -> Result<Filled, StepError> {
     let document = &context.document.clone().into();
     let mut filled = Filled::default();
-    for (shard, made) in past::make_shards(context, folder, (after, until))? {
+    for (shard, made) in past::make_shards(context, folder, range)? {
         let store = store::open_shard(&context.store.url, shard)?;
         let (features, samples) = (made.features.as_path(), made.samples.as_path());
+        let TimeRange { after, until } = range;
         let backfill = Backfill { document, features, samples, after, until, threads };
         filled = filled.and(backfill.run(store.as_ref())?);
     }

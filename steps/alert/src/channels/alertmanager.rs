@@ -134,7 +134,7 @@ impl Alertmanager {
     fn post(&self, alerts: &[PostableAlert]) -> Result<(), Failure> {
         let server = &self.settings.server;
         let request = http::json(server.url.join("/api/v2/alerts"), &alerts)?;
-        http::send((server, FIELD, &self.folder), &request, |server, reply| match reply.status {
+        http::send(server, FIELD, &self.folder, &request, |server, reply| match reply.status {
             200 => Ok(()),
             _ => Err(server.refusal(&request, &reply, &reply.text())),
         })

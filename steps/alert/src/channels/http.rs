@@ -15,7 +15,9 @@ const LONGEST_DELAY_IN_RUN: Span = Span::from_seconds(5);
 
 /// Sends a request; `judge` returns the meaning of the reply for the channel.
 pub(crate) fn send(
-    (server, field, folder): (&HttpServer, &str, &Path),
+    server: &HttpServer,
+    field: &str,
+    folder: &Path,
     request: &Request,
     judge: impl Fn(&Server, Reply) -> Result<(), Failed>,
 ) -> Result<(), Failure> {

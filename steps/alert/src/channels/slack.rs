@@ -75,7 +75,7 @@ impl Channel for Slack {
         let secret = url.url().path().to_owned();
         let mut request = http::json(url, &payload)?;
         request.secrets.push(secret);
-        http::send((server, FIELD, &self.folder), &request, |server, reply| {
+        http::send(server, FIELD, &self.folder, &request, |server, reply| {
             // A server that replies 200 with another text is not a Slack webhook.
             if reply.status == 200 && reply.text().trim() == "ok" {
                 return Ok(());

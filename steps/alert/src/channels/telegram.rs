@@ -103,7 +103,7 @@ impl Channel for Telegram {
         let mut request = http::json(url, &parameters)?;
         request.secrets.push(token);
         let is_about_the_chat = Cell::new(false);
-        let sent = http::send((server, FIELD, &self.folder), &request, |server, reply| {
+        let sent = http::send(server, FIELD, &self.folder, &request, |server, reply| {
             let answer: Option<Answer> = serde_json::from_slice(&reply.body).ok();
             let Some(answer) = answer else {
                 return Err(server.refusal(

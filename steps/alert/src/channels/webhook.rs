@@ -82,7 +82,7 @@ impl Channel for Webhook {
         let server = &self.settings.server;
         let mut request = http::json(server.url.clone(), message)?;
         request.headers.extend(self.headers(message, &request.body, now)?);
-        http::send((server, FIELD, &self.folder), &request, |server, reply| {
+        http::send(server, FIELD, &self.folder, &request, |server, reply| {
             if reply.is_success() {
                 return Ok(());
             }

@@ -58,7 +58,7 @@ impl Opener for FeaturesSource {
                 StepError::usage(format!("the pins name no parts of the source `{}`", opening.name))
                     .hint("they belong to another document: remove --pins")
             })?,
-            None => catalog.pins(&settings.group, settings.version, (due.after, due.end))?,
+            None => catalog.pins(&settings.group, settings.version, due.range())?,
         };
         check_pins(settings, &pins, &opening)?;
         Ok(Box::new(Group {

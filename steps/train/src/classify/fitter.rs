@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::rows::ClassRows;
 use crate::decision_tree::DecisionTreeParams;
+use crate::detectors::FitOptions;
 use crate::random_forest::RandomForestParams;
 use crate::{FitError, gradient_boosting};
 
@@ -61,7 +62,7 @@ impl Fitter {
         &self,
         data: &ClassRows,
         rows: &[usize],
-        (seed, threads): (u64, usize),
+        options: FitOptions,
     ) -> Result<ClassModel, FitError> {
         let every = match self {
             Self::Boosting(_) => rows.len().div_ceil(BOOSTING_ROWS).max(1),
@@ -77,10 +78,10 @@ impl Fitter {
             }
             Self::Boosting(settings) => {
                 let rows = (&dataset.records, &dataset.targets);
-                gradient_boosting::fit(settings, rows, classes, (seed, threads))
-                    .map(ClassModel::Boosted)
+                gradient_boosting::fit(settings, rows, classes, options).map(ClassModel::Boosted)
             }
             Self::Forest(settings) => {
+                let FitOptions { seed, threads } = options;
                 let params = RandomForestParams::new(settings.clone(), classes, seed, threads);
                 let params = params.most_rows_of_a_tree(FOREST_ROWS);
                 params.check_ref()?.fit(&dataset).map(ClassModel::Trees)

@@ -15,6 +15,7 @@ use super::fitter::Fitter;
 use super::rows::ClassRows;
 use crate::FitError;
 use crate::cross_validation::mean;
+use crate::detectors::FitOptions;
 
 /// Maximum number of rows used for calibration: more do not change the result.
 const CALIBRATION_ROWS: usize = 5000;
@@ -28,6 +29,14 @@ const LEAST_PROBABILITY: f64 = 0.5;
 /// Otherwise classes that are very regular in training would reject a window with a tiny
 /// difference.
 const LEAST_DISTANCE: f64 = 0.5;
+
+/// How entities are left out, repeatedly.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LeaveOut<'a> {
+    pub(crate) split: &'a EntitySplit,
+    /// Seed of the first repetition, and threads for all repetitions together.
+    pub(crate) options: FitOptions,
+}
 
 /// A window of an entity that was left out.
 #[derive(Debug, Clone)]
@@ -65,14 +74,14 @@ pub(crate) fn random(seed: u64, repetition: u32) -> ChaCha8Rng {
 pub(crate) fn repeat(
     data: &ClassRows,
     fitter: &Fitter,
-    split: &EntitySplit,
-    (seed, threads): (u64, usize),
+    LeaveOut { split, options }: LeaveOut<'_>,
 ) -> Result<Vec<Repetition>, FitError> {
     let windows = data.windows_of_unit(split.iterations);
     let repetition = |number: u32| {
-        let [fitted, out] = data.split(split.ratio, &mut random(seed, number));
+        let [fitted, out] = data.split(split.ratio, &mut random(options.seed, number));
         let rows = data.of_repetition(&fitted);
-        let model = fitter.fit(data, &rows, (seed.wrapping_add(u64::from(number)), 1))?;
+        let seed = options.seed.wrapping_add(u64::from(number));
+        let model = fitter.fit(data, &rows, FitOptions { seed, threads: 1 })?;
         let classes: Vec<usize> = rows.iter().map(|row| data.class[*row]).collect();
         let values = data.values.select(Axis(0), &rows);
         let profiles = Profiles::fit(&data.features, values.view(), &classes, &data.classes);
@@ -88,7 +97,7 @@ pub(crate) fn repeat(
         let held = out.iter().map(of_unit).collect();
         Ok(Repetition { model, fitted, out, held })
     };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build()?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.max(1)).build()?;
     pool.install(|| (0..split.iterations).into_par_iter().map(repetition).collect())
 }
 

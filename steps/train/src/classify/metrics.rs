@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use contract::classify::{
     ClassBounds, ClassFigures, ClassRecord, CurvePoint, EvidenceRule, Importance, Interval, UNKNOWN,
 };
-use document::classify::EntitySplit;
 use rayon::prelude::*;
 
 use super::fitter::Fitter;
-use super::held_out::{Held, Repetition, follow, random};
+use super::held_out::{Held, LeaveOut, Repetition, follow, random};
 use super::rows::ClassRows;
 use crate::FitError;
 use crate::cross_validation::{likeliest, mean};
+use crate::detectors::FitOptions;
 use crate::rows::shuffle;
 
 /// Number of repetitions used for the learning curve and importances.
@@ -69,7 +69,7 @@ fn call(held: &Held, chosen: &Chosen) -> Called {
 pub(crate) fn sum_up(
     data: &ClassRows,
     fitter: &Fitter,
-    (split, seed, threads): (&EntitySplit, u64, usize),
+    leave_out: LeaveOut<'_>,
     repetitions: &[Repetition],
     chosen: &Chosen,
 ) -> Result<ClassFigures, FitError> {
@@ -97,7 +97,7 @@ pub(crate) fn sum_up(
     let rows: Vec<f64> =
         repetitions.iter().map(|repetition| row_accuracy(&repetition.held, classes)).collect();
     Ok(ClassFigures {
-        iterations: split.iterations,
+        iterations: leave_out.split.iterations,
         entities: data.units.len() as u64,
         rows: data.class.len() as u64,
         row_balanced_accuracy: Interval::of(&rows),
@@ -109,8 +109,8 @@ pub(crate) fn sum_up(
         windows_to_right: times.get(times.len() / 2).map(|windows| *windows as f64),
         confusion: confusion(data, &all),
         classes: records(data, &all),
-        learning_curve: learning_curve(data, fitter, (split, seed, threads), repetitions)?,
-        importances: importances(data, (seed, threads), repetitions)?,
+        learning_curve: learning_curve(data, fitter, leave_out, repetitions)?,
+        importances: importances(data, leave_out.options, repetitions)?,
     })
 }
 
@@ -157,22 +157,26 @@ fn records(data: &ClassRows, called: &[&Called]) -> Vec<ClassRecord> {
 fn learning_curve(
     data: &ClassRows,
     fitter: &Fitter,
-    (split, seed, threads): (&EntitySplit, u64, usize),
+    LeaveOut { split, options }: LeaveOut<'_>,
     repetitions: &[Repetition],
 ) -> Result<Vec<CurvePoint>, FitError> {
     let few = &repetitions[..repetitions.len().min(FEW)];
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build()?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.max(1)).build()?;
     let point = |point: u32| {
         let share = f64::from(point) / f64::from(split.learning_curve);
         let of_repetition = |(number, repetition): (usize, &Repetition)| {
             let units = part(data, &repetition.fitted, share);
             let count = units.len() as u64;
-            let seed = seed.wrapping_add(number as u64);
+            let seed = options.seed.wrapping_add(number as u64);
             let fitted;
             let model = if units.len() == repetition.fitted.len() {
                 &repetition.model
             } else {
-                fitted = fitter.fit(data, &data.of_repetition(&units), (seed, 1))?;
+                fitted = fitter.fit(
+                    data,
+                    &data.of_repetition(&units),
+                    FitOptions { seed, threads: 1 },
+                )?;
                 &fitted
             };
             let mut recall = Recall::new(data.classes.len());
@@ -227,7 +231,7 @@ fn rows_left_out(data: &ClassRows, out: &[usize]) -> Vec<usize> {
 /// importance; Breiman: Random Forests, 2001).
 fn importances(
     data: &ClassRows,
-    (seed, threads): (u64, usize),
+    FitOptions { seed, threads }: FitOptions,
     repetitions: &[Repetition],
 ) -> Result<Vec<Importance>, FitError> {
     let few = &repetitions[..repetitions.len().min(FEW)];

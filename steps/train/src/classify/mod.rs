@@ -15,8 +15,10 @@ use document::sections::Train as Sections;
 use frames::{Dataset, FeatureTable};
 
 use self::fitter::Fitter;
+use self::held_out::LeaveOut;
 use self::metrics::Chosen;
 use self::rows::ClassRows;
+use crate::detectors::FitOptions;
 use crate::{FitError, MODEL_FILE};
 
 /// Fits the class model that `--model` names and writes its candidate folder.
@@ -35,8 +37,8 @@ pub(crate) fn run(
     outcome.count("entities", data.units.len());
     outcome.count("classes", data.classes.len());
     warn_of_single_entities(&data, outcome);
-    let threads = usize::from(args.common.threads);
-    let (model, candidate) = fit(&data, &fitter, (document, classify), (args.seed, threads))
+    let options = FitOptions { seed: args.seed, threads: usize::from(args.common.threads) };
+    let (model, candidate) = fit(&data, &fitter, document, classify, options)
         .map_err(|error| error.of_model(&args.model))?;
     let figures = &candidate.figures;
     outcome.metric("held_out.balanced_accuracy", figures.balanced_accuracy.mean);
@@ -77,21 +79,22 @@ fn warn_of_single_entities(data: &ClassRows, outcome: &mut Outcome) {
 fn fit(
     data: &ClassRows,
     fitter: &Fitter,
-    (document, classify): (&Sections, &Classify),
-    (seed, threads): (u64, usize),
+    document: &Sections,
+    classify: &Classify,
+    options: FitOptions,
 ) -> Result<(Vec<u8>, ClassCandidate), FitError> {
-    let model = fitter.fit(data, &data.all(), (seed, threads))?;
-    let mut repetitions = held_out::repeat(data, fitter, &classify.split, (seed, threads))?;
+    let model = fitter.fit(data, &data.all(), options)?;
+    let leave_out = LeaveOut { split: &classify.split, options };
+    let mut repetitions = held_out::repeat(data, fitter, leave_out)?;
     let rule = held_out::rule(classify, document.step);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build()?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.max(1)).build()?;
     let (calibration, log_loss, bounds) = pool.install(|| {
         let (calibration, log_loss) = held_out::calibrate(&repetitions, data.classes.len());
         held_out::apply(calibration, &mut repetitions);
         (calibration, log_loss, held_out::choose_bounds(&repetitions, classify, &rule))
     });
     let chosen = Chosen { log_loss, rule, bounds };
-    let split = (&classify.split, seed, threads);
-    let figures = metrics::sum_up(data, fitter, split, &repetitions, &chosen)?;
+    let figures = metrics::sum_up(data, fitter, leave_out, &repetitions, &chosen)?;
     let model = model.calibrated(calibration).map_err(FitError::Model)?;
     let bytes = model.save().map_err(FitError::Model)?;
     Ok((bytes, ClassCandidate { classes: data.classes.clone(), bounds, figures }))

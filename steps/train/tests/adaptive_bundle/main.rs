@@ -21,8 +21,8 @@ use linfa::traits::Fit as _;
 use models::adaptive::Memory;
 use models::measure::normal_rows;
 use models::{
-    Bundle, Candidate, Model, Recipe, ScoreOptions, ScoreState, Training, assemble,
-    assemble_sampled, matrix,
+    Bundle, CalibrationRows, Candidate, Model, Recipe, ScoreOptions, ScoreState, Training,
+    assemble, assemble_sampled, matrix,
 };
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -134,7 +134,8 @@ fn bundle_calibrated_on_a_sample_remembers_every_entity_and_advances_in_parts_as
     let sample = calibration.select(&of_a);
     let make = || {
         let (candidate, recipe) = ingredients(&rows, 1);
-        assemble_sampled(vec![candidate], (&sample, &keys), recipe).unwrap()
+        let rows = CalibrationRows { sample: &sample, keys: &keys };
+        assemble_sampled(vec![candidate], rows, recipe).unwrap()
     };
     let memory = |bundle: &Bundle| bundle.to_files().unwrap()[ScoreState::FILE].clone();
     let (mut at_once, mut in_parts) = (make(), make());

@@ -1,6 +1,7 @@
 //! Values that could not be fetched: recorded as gaps, reported as warnings.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use contract::coverage::{Gap, GapKind};
 use contract::{Outcome, Span, Timestamp};
@@ -28,7 +29,8 @@ impl Gaps {
     /// Records points of a query that could not be fetched for any entity.
     pub(crate) fn hole(&mut self, query: &str, hole: Hole) {
         let (first, last) = (hole.grid.first, hole.grid.last());
-        self.tell((query, hole.kind), (first, last), hole.grid.points, &hole.reason);
+        let told = Told { points: hole.grid.points, first, last, reason: hole.reason.clone() };
+        self.tell(query, hole.kind, told);
         let (query, entity) = (query.to_owned(), None);
         self.gaps.push(Gap { first, last, query, entity, kind: hole.kind, reason: hole.reason });
     }
@@ -43,7 +45,8 @@ impl Gaps {
         reason: &str,
     ) {
         let (Some(&first), Some(&last)) = (times.first(), times.last()) else { return };
-        self.tell((query, GapKind::Ambiguous), (first, last), times.len(), reason);
+        let told = Told { points: times.len(), first, last, reason: reason.to_owned() };
+        self.tell(query, GapKind::Ambiguous, told);
         for run in times.chunk_by(|one, next| *next - *one <= step) {
             self.gaps.push(Gap {
                 first: run[0],
@@ -56,21 +59,17 @@ impl Gaps {
         }
     }
 
-    fn tell(
-        &mut self,
-        (query, kind): (&str, GapKind),
-        (first, last): (Timestamp, Timestamp),
-        points: usize,
-        reason: &str,
-    ) {
-        let told = self.told.entry((query.to_owned(), kind)).or_insert_with(|| Told {
-            points: 0,
-            first,
-            last,
-            reason: reason.to_owned(),
-        });
-        told.points += points;
-        (told.first, told.last) = (told.first.min(first), told.last.max(last));
+    fn tell(&mut self, query: &str, kind: GapKind, more: Told) {
+        match self.told.entry((query.to_owned(), kind)) {
+            Entry::Vacant(entry) => {
+                entry.insert(more);
+            }
+            Entry::Occupied(mut entry) => {
+                let told = entry.get_mut();
+                told.points += more.points;
+                (told.first, told.last) = (told.first.min(more.first), told.last.max(more.last));
+            }
+        }
     }
 
     /// Warns about missing values, once for each query and kind.
