@@ -41,8 +41,18 @@ pub struct Shards {
     /// Values of the label, which are assigned to the shards in turn, so that no shard stays empty; the
     /// hash of any other value determines its shard. With values, `$shard` in a query of a Prometheus is
     /// replaced by the selector of the shard, such as `zone=~"a|b"`: in a cluster, each shard then fetches
-    /// only its own series, and series with other values are not fetched.
+    /// only its own series, and series with other values are not fetched. `narrow_to_shard` does this for
+    /// `influxdb` and `postgres`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+}
+
+/// The label of `by: label`, and its values in a shard: what a query selects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// Name of the label, tag or column.
+    pub label: String,
+    /// The values; at least one.
     pub values: Vec<String>,
 }
 
@@ -101,13 +111,20 @@ impl Shards {
     /// Replaces `$shard` in a query by the selector of a shard, or without a shard by the selector
     /// of all values.
     pub fn select(&self, query: &str, shard: Option<Shard>) -> String {
-        let Some(division) = self.division().filter(|_| query.contains(SELECTOR)) else {
+        let Some(Selection { label, values }) = self.selection(shard) else {
             return query.to_owned();
         };
+        let values: Vec<String> = values.iter().map(|value| escaped(value)).collect();
+        query.replace(SELECTOR, &format!("{label}=~\"{}\"", values.join("|")))
+    }
+
+    /// Returns the listed values of a shard, or without a shard all of them; `None` if no values are
+    /// listed.
+    pub fn selection(&self, shard: Option<Shard>) -> Option<Selection> {
+        let division = self.division()?;
         let is_own = |value: &&String| shard.is_none_or(|shard| division.holds(shard, value));
-        let values: Vec<String> =
-            division.values.iter().filter(is_own).map(|value| escaped(value)).collect();
-        query.replace(SELECTOR, &format!("{}=~\"{}\"", division.label, values.join("|")))
+        let values: Vec<String> = division.values.iter().filter(is_own).cloned().collect();
+        (!values.is_empty()).then_some(Selection { label: division.label, values })
     }
 
     /// Returns the number of shards for a number of entities. The number of the live version is
@@ -215,8 +232,8 @@ fn check_label(document: &Document) -> Result<(), Problem> {
     })
 }
 
-/// Checks that each shard has a value, if values are listed, and that `$shard` is used only with
-/// listed values.
+/// Checks that each shard has a value, if values are listed, and that `$shard` and
+/// `narrow_to_shard` are used only with listed values.
 fn check_values(document: &Document) -> Result<(), Problem> {
     let values = &document.shards.values;
     let path = "shards.values";
@@ -235,6 +252,10 @@ fn check_values(document: &Document) -> Result<(), Problem> {
     });
     require(!asks || !values.is_empty(), path, || {
         format!("`{SELECTOR}` in a query stands for the values of a shard, and none are named")
+    })?;
+    let narrows = document.sources.values().any(Source::narrows_to_shard);
+    require(!narrows || !values.is_empty(), path, || {
+        "`narrow_to_shard` of a source selects the values of a shard, and none are named".to_owned()
     })
 }
 

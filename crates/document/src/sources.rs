@@ -196,6 +196,11 @@ impl Source {
         self.label.is_some() || self.kind().is_some_and(|kind| kind.settings().has_label())
     }
 
+    /// Returns whether a shard fetches only the rows with its own values of the label.
+    pub(crate) fn narrows_to_shard(&self) -> bool {
+        self.kind().is_some_and(|kind| kind.settings().narrows_to_shard())
+    }
+
     /// Returns whether separate data of the source is the test part.
     pub(crate) fn has_test(&self) -> bool {
         self.kind().is_some_and(|kind| kind.settings().has_test())

@@ -272,6 +272,36 @@ fn a_tick_takes_the_windows_that_are_due_and_waits_while_the_server_is_down() ->
 }
 
 #[test]
+fn narrowed_shard_reads_only_rows_with_its_values() -> Result<()> {
+    if postgres::is_off() {
+        return Ok(());
+    }
+    let (server, database) = nodes()?;
+    server.run(
+        &database,
+        "ALTER TABLE nodes ADD zone text;
+         UPDATE nodes SET zone = CASE node WHEN 'n1' THEN 'it''s' WHEN 'n2' THEN 'b' ELSE 'other' END",
+    )?;
+    let url = server.url("postgres", &database);
+    let shards = "shards: {count: 2, by: label, label: zone, values: [\"it's\", b]}\n";
+    let table = "table: nodes, time: at, entity: node, columns: [load]";
+    let mut entities = Vec::new();
+    for narrow in ["", ", narrow_to_shard: true"] {
+        let place =
+            Place::new(&format!("{}{shards}", document(&url, "", &format!("{table}{narrow}"))))?;
+        for shard in ["0/2", "1/2"] {
+            let samples = place.samples(NOW, &["--shard", shard])?;
+            assert!(samples.table.rows() % 60 == 0 && samples.labels.is_none());
+            entities.push(samples.table.entities.clone());
+        }
+    }
+    let [wide, narrow] = [entities[..2].concat(), entities[2..].concat()];
+    assert_eq!(narrow, ["n1", "n2"], "each shard has its own value alone");
+    assert_eq!(wide.len(), 3, "without it a shard has the entities with other values: {wide:?}");
+    Ok(())
+}
+
+#[test]
 fn source_check_shows_time_of_first_row() -> Result<()> {
     if postgres::is_off() {
         return Ok(());

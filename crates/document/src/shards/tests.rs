@@ -88,6 +88,39 @@ fn number_of_shards_follows_the_entities_and_stays_while_it_fits() {
 }
 
 #[test]
+fn source_that_is_narrowed_to_a_shard_needs_listed_values() {
+    let source = "postgres: {server: {url: 'postgresql://u@h/d'}, table: t, time: at, entity: node, narrow_to_shard: true}";
+    let by_zone = "by: label, label: zone";
+    let parse = |more: &str| {
+        parse(&format!("sources: {{t: {{{source}}}}}, shards: {{count: 2, {by_zone}{more}}}"))
+    };
+    assert!(parse("").unwrap_err().contains("`narrow_to_shard`"));
+    let shards = parse(", values: [a, b, c]").unwrap().shards;
+    let values = |shard| shards.selection(shard).unwrap().values;
+    assert_eq!(values(contract::Shard::new(0, 2)), ["a", "c"]);
+    assert_eq!(values(contract::Shard::new(1, 2)), ["b"]);
+    assert_eq!(values(None), ["a", "b", "c"]);
+}
+
+#[test]
+fn sources_with_a_label_of_their_own_are_refused_and_others_take_that_of_the_shards() {
+    let by_zone = "shards: {count: 2, by: label, label: zone}";
+    let server = "postgres: {server: {url: 'postgresql://u@h/d'}, table: t, time: at, entity: node";
+    for source in [
+        format!("{server}, label: kind}}"),
+        "table: {path: t, format: zeek_conn}".to_owned(),
+        "features: {group: g, version: 1, labels: true}".to_owned(),
+    ] {
+        let error = parse(&format!("sources: {{t: {{{source}}}}}, {by_zone}")).unwrap_err();
+        assert!(error.contains("already has one"), "{source}: {error}");
+    }
+    let mut document = parse(&format!("sources: {{t: {{{server}}}}}}}, {by_zone}")).unwrap();
+    assert_eq!(label_rows(&mut document.sources, "zone"), 1);
+    let postgres = document.sources["t"].postgres.clone().unwrap();
+    assert_eq!(postgres.label.as_deref(), Some("zone"));
+}
+
+#[test]
 fn selector_of_a_shard_names_its_values_as_a_regular_expression() {
     let source = "sources: {p: {prometheus: {url: 'http://p:9090'}, queries: \
                   [{name: a, promql: 'sum by (node, zone) (rate(a{$shard,job=\"x\"}[5m]))', entity: node}]}}";

@@ -46,6 +46,10 @@ pub struct InfluxdbSource {
     /// Tags whose values, joined with `/`, name the entity.
     #[serde(default = "pod_tags")]
     pub entity_tags: Vec<String>,
+    /// Whether a shard queries only rows whose tag `shards.label` has one of its
+    /// `shards.values`. Rows with other values are then not read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub narrow_to_shard: bool,
     /// The columns; by default the measurements of pods that Telegraf's inputs `kubernetes` and
     /// `docker` write.
     #[serde(default = "telegraf::columns")]
@@ -180,6 +184,10 @@ impl HttpSettings for InfluxdbSource {
 }
 
 impl SourceKind for Http<InfluxdbSource> {
+    fn narrows_to_shard(&self) -> bool {
+        self.own.narrow_to_shard
+    }
+
     fn takes_label(&self) -> bool {
         true
     }

@@ -26,6 +26,11 @@ pub(crate) trait SourceKind: Extension {
         false
     }
 
+    /// Returns whether a shard fetches only the rows with its own values of the label.
+    fn narrows_to_shard(&self) -> bool {
+        false
+    }
+
     /// Returns whether separate data is the test part.
     fn has_test(&self) -> bool {
         false

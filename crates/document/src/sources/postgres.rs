@@ -41,6 +41,10 @@ pub struct PostgresSource {
     /// Column with the label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// Whether a shard queries only rows whose column `shards.label` has one of its
+    /// `shards.values`. Rows with other values are then not read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub narrow_to_shard: bool,
     /// Columns with the samples; empty means all other numeric columns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
@@ -113,6 +117,10 @@ impl Extension for PostgresSource {
 }
 
 impl SourceKind for PostgresSource {
+    fn narrows_to_shard(&self) -> bool {
+        self.narrow_to_shard
+    }
+
     fn takes_texts(&self) -> bool {
         true
     }

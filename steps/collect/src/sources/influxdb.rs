@@ -16,8 +16,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use contract::deadline::waits_for;
-use contract::{Span, StepError, Timestamp};
+use contract::{Span, StepError, TimeRange, Timestamp};
 use document::http::Http;
+use document::shards::Selection;
 use document::sources::{InfluxLanguage, InfluxdbColumn, InfluxdbSource};
 
 use super::prometheus::chunk::Chunk;
@@ -27,6 +28,7 @@ use super::prometheus::reply::{Reply, Series};
 use super::queries::{Answers, Queries};
 use crate::range::{ChunkPlan, Due, Grid};
 use crate::source::{Opener, Opening, Source};
+use question::Scope;
 use server::{Failure, Server};
 use windows::{Odd, Windows};
 
@@ -39,6 +41,8 @@ struct Influxdb<'a> {
     settings: &'a InfluxdbSource,
     /// Tag whose value is the row's label.
     label: Option<&'a str>,
+    /// Values of the shard, if only its rows are queried.
+    selection: Option<Selection>,
     measurements: Vec<Measurement<'a>>,
     rate_window: Span,
     due: Due,
@@ -90,10 +94,12 @@ impl Opener for Http<InfluxdbSource> {
             labels: vec![ENTITY.to_owned()],
         };
         let columns = settings.columns.iter().map(of).collect();
+        let selection = opening.document.shards.selection(opening.shard);
         let influxdb = Influxdb {
             server,
             settings,
             label: opening.settings.label.as_deref(),
+            selection: selection.filter(|_| settings.narrow_to_shard),
             measurements,
             rate_window: opening.document.rate_window,
             due: opening.due,
@@ -173,12 +179,14 @@ impl Influxdb<'_> {
                     .with_label(self.label)
             };
             let begin = start().begin();
-            let range = (begin, grid.last());
+            let range = TimeRange { after: begin, until: grid.last() };
             let known = self.known(measurement.name)?;
             let is_known = |name: &str| {
                 known.as_ref().is_none_or(|known| known.iter().any(|known| known == name))
             };
-            let query = question::rows(self.settings, measurement, self.label, range, is_known);
+            let (label, selection) = (self.label, self.selection.as_ref());
+            let scope = Scope { settings: self.settings, label, selection };
+            let query = question::rows(&scope, measurement, range, is_known);
             if query.fields.is_empty() {
                 continue;
             }

@@ -45,7 +45,9 @@ impl Opener for PostgresSource {
         let field = opening.field("postgres");
         let mut session = Session::connect(&field, &settings.server, opening.folder)?;
         let entity = &opening.settings.entity;
-        let query = Query::find(&field, settings, entity, &mut session)?;
+        let selection = opening.document.shards.selection(opening.shard);
+        let selection = selection.filter(|_| settings.narrow_to_shard);
+        let query = Query::find(&field, settings, entity, selection.as_ref(), &mut session)?;
         Ok(Box::new(Postgres {
             field,
             settings,

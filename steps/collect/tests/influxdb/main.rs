@@ -239,6 +239,33 @@ fn missing_input_is_named() -> Result<()> {
 }
 
 #[test]
+fn narrowed_shard_reads_only_rows_with_its_values() -> Result<()> {
+    let Some(server) = server()? else { return Ok(()) };
+    let zones = [("a", "it's"), ("b", "b"), ("c", "other")];
+    let mut lines = String::new();
+    for (pod, zone) in zones {
+        for seconds in (10..=300).step_by(10) {
+            lines.push_str(&point(&format!("load,pod={pod},zone={zone}"), "value=1", seconds));
+        }
+    }
+    server.write("telegraf", &lines)?;
+    let shards = "shards: {count: 2, by: label, label: zone, values: [\"it's\", b]}\n";
+    let columns = "      entity_tags: [pod]\n      columns: [{name: load, measurement: load, field: value}]\n";
+    let mut entities = Vec::new();
+    for narrow in ["", "      narrow_to_shard: true\n"] {
+        let place = Place::new(&document(&server.url(), &format!("{columns}{narrow}{shards}")))?;
+        for shard in ["0/2", "1/2"] {
+            let samples = place.samples(NOW, &["--shard", shard])?;
+            entities.push(samples.table.entities.clone());
+        }
+    }
+    let [wide, narrow] = [entities[..2].concat(), entities[2..].concat()];
+    assert_eq!(narrow, ["a", "b"], "each shard has its own value alone");
+    assert_eq!(wide.len(), 3, "without it a shard has the entities with other values: {wide:?}");
+    Ok(())
+}
+
+#[test]
 fn retention_shorter_than_range_is_warned_about() -> Result<()> {
     let Some(server) = server()? else { return Ok(()) };
     server.run("ALTER RETENTION POLICY autogen ON telegraf DURATION 26000h", None)?;

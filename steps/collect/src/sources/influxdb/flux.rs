@@ -2,32 +2,33 @@
 
 use std::collections::BTreeMap;
 
-use contract::Timestamp;
+use contract::{TimeRange, Timestamp};
 use csv::{ReaderBuilder, StringRecord};
 
+use super::question::Rows;
 use super::reply::{Cell, Series, Wrong};
 
 /// Columns that are not tags, though their values are texts.
 const OWN: [&str; 3] = ["result", "table", ""];
 
-/// Returns the text of rows of a measurement in `(after, end]`, a table for each field and set of
-/// tags.
-pub(super) fn rows(
-    bucket: &str,
-    measurement: &str,
-    (fields, tags): (&[String], &[String]),
-    (after, end): (Timestamp, Timestamp),
-) -> String {
-    let is_field = fields.iter().map(|field| format!("r._field == {}", string(field)));
+/// Returns the text of rows of a measurement, a table for each field and set of tags.
+pub(super) fn rows(bucket: &str, rows: &Rows<'_>) -> String {
+    let TimeRange { after, until } = rows.range;
+    let is_field = rows.fields.iter().map(|field| format!("r._field == {}", string(field)));
     let is_field = is_field.collect::<Vec<String>>().join(" or ");
     // A range of Flux has its start, but not its end.
-    let [start, stop] = [after, end].map(|time| Timestamp::from_ms(time.ms() + 1));
-    let group: Vec<String> = tags.iter().map(|tag| string(tag)).collect();
+    let [start, stop] = [after, until].map(|time| Timestamp::from_ms(time.ms() + 1));
+    let group: Vec<String> = rows.tags.iter().map(|tag| string(tag)).collect();
     let group = group.join(", ");
+    let conditions = rows.conditions(|tag, text| format!("r[{}] == {}", string(tag), string(text)));
+    let selected = match conditions.as_slice() {
+        [] => String::new(),
+        conditions => format!("\n  |> filter(fn: (r) => {})", conditions.join(" or ")),
+    };
     format!(
-        "from(bucket: {})\n  |> range(start: {start}, stop: {stop})\n  |> filter(fn: (r) => r._measurement == {} and ({is_field}))\n  |> keep(columns: [\"_time\", \"_field\", \"_value\", {group}])\n  |> group(columns: [\"_field\", {group}])\n  |> sort(columns: [\"_time\"])",
+        "from(bucket: {})\n  |> range(start: {start}, stop: {stop})\n  |> filter(fn: (r) => r._measurement == {} and ({is_field})){selected}\n  |> keep(columns: [\"_time\", \"_field\", \"_value\", {group}])\n  |> group(columns: [\"_field\", {group}])\n  |> sort(columns: [\"_time\"])",
         string(bucket),
-        string(measurement),
+        string(rows.measurement),
     )
 }
 
@@ -195,6 +196,8 @@ fn add(
 
 #[cfg(test)]
 mod tests {
+    use document::shards::Selection;
+
     use super::*;
 
     fn all(body: &str) -> Result<Vec<Series>, Wrong> {
@@ -222,7 +225,10 @@ mod tests {
         let fields = ["a".to_owned(), "b".to_owned()];
         let tags = ["pod".to_owned()];
         let time = |ms: i64| Timestamp::from_ms(1_795_251_600_000 + ms);
-        let text = rows("b\"x", "m${y}", (&fields, &tags), (time(-10_000), time(0)));
+        let range = TimeRange { after: time(-10_000), until: time(0) };
+        let query =
+            Rows { measurement: "m${y}", fields: &fields, tags: &tags, range, selection: None };
+        let text = rows("b\"x", &query);
         assert_eq!(
             text,
             "from(bucket: \"b\\\"x\")
@@ -232,6 +238,11 @@ mod tests {
   |> group(columns: [\"_field\", \"pod\"])
   |> sort(columns: [\"_time\"])"
         );
+        let values = ["it's".to_owned(), "b\"".to_owned()].to_vec();
+        let selection = Selection { label: "zone".to_owned(), values };
+        let text = rows("b", &Rows { selection: Some(&selection), ..query });
+        let filter = r#"|> filter(fn: (r) => r["zone"] == "it's" or r["zone"] == "b\"")"#;
+        assert!(text.contains(filter), "{text}");
     }
 
     #[test]

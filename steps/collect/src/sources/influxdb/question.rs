@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use contract::Timestamp;
+use contract::TimeRange;
+use document::shards::Selection;
 use document::sources::{InfluxLanguage, InfluxdbSource};
 
 use super::{Measurement, flux, sql};
@@ -24,16 +25,46 @@ impl Question {
     }
 }
 
-/// Asks for the raw rows of a measurement in `(after, end]`, a series for each set of the tags that
-/// are needed: two collectors that write the same series with different additional tags are one
-/// series. SQL names only existing columns of a measurement, which `known` lists.
+/// Which rows of a source are queried.
+pub(super) struct Scope<'a> {
+    pub(super) settings: &'a InfluxdbSource,
+    /// Tag whose value is the row's label.
+    pub(super) label: Option<&'a str>,
+    /// Values of a tag that rows must have.
+    pub(super) selection: Option<&'a Selection>,
+}
+
+/// The rows of one measurement that are queried.
+pub(super) struct Rows<'a> {
+    pub(super) measurement: &'a str,
+    pub(super) fields: &'a [String],
+    pub(super) tags: &'a [String],
+    pub(super) range: TimeRange,
+    /// Values of a tag that rows must have.
+    pub(super) selection: Option<&'a Selection>,
+}
+
+impl Rows<'_> {
+    /// Returns the conditions of the selection, one for each value.
+    pub(super) fn conditions(&self, write: impl Fn(&str, &str) -> String) -> Vec<String> {
+        let selected = self.selection.iter();
+        let values = selected.flat_map(|Selection { label, values }| {
+            values.iter().map(move |value| (label.as_str(), value.as_str()))
+        });
+        values.map(|(label, value)| write(label, value)).collect()
+    }
+}
+
+/// Asks for the raw rows of a measurement, a series for each set of the tags that are needed: two
+/// collectors that write the same series with different additional tags are one series. SQL names
+/// only existing columns of a measurement, which `known` lists.
 pub(super) fn rows(
-    settings: &InfluxdbSource,
+    scope: &Scope<'_>,
     measurement: &Measurement<'_>,
-    label: Option<&str>,
-    (after, end): (Timestamp, Timestamp),
+    range: TimeRange,
     known: impl Fn(&str) -> bool,
 ) -> Question {
+    let Scope { settings, label, selection } = *scope;
     let fields: BTreeSet<&str> =
         measurement.columns.iter().map(|(_, column)| column.field.as_str()).collect();
     let mut tags: BTreeSet<&str> = settings.entity_tags.iter().map(String::as_str).collect();
@@ -46,33 +77,36 @@ pub(super) fn rows(
         names.into_iter().filter(|name| known(name)).map(str::to_owned).collect()
     };
     let (fields, tags) = (of(fields), of(tags));
-    let range = (after, end);
+    // A measurement without the tag has no row of a shard that could be told from the others.
+    let selection = selection.filter(|selection| known(&selection.label));
+    let name = measurement.name;
+    let rows = Rows { measurement: name, fields: &fields, tags: &tags, range, selection };
     let text = match settings.language {
-        InfluxLanguage::Influxql => influxql(settings, measurement.name, (&fields, &tags), range),
-        InfluxLanguage::Flux => {
-            flux::rows(&settings.database, measurement.name, (&fields, &tags), range)
-        }
-        InfluxLanguage::Sql => sql::rows(measurement.name, (&fields, &tags), range),
+        InfluxLanguage::Influxql => influxql(settings, &rows),
+        InfluxLanguage::Flux => flux::rows(&settings.database, &rows),
+        InfluxLanguage::Sql => sql::rows(&rows),
     };
     Question { text, tags, fields }
 }
 
-fn influxql(
-    settings: &InfluxdbSource,
-    measurement: &str,
-    (fields, tags): (&[String], &[String]),
-    (after, end): (Timestamp, Timestamp),
-) -> String {
+fn influxql(settings: &InfluxdbSource, rows: &Rows<'_>) -> String {
     let quoted = |names: &[String]| {
         names.iter().map(|name| identifier(name)).collect::<Vec<String>>().join(", ")
     };
+    let value = |value: &str| value.replace('\\', "\\\\").replace('\'', "\\'");
+    let conditions =
+        rows.conditions(|tag, text| format!("{} = '{}'", identifier(tag), value(text)));
+    let selected = match conditions.as_slice() {
+        [] => String::new(),
+        conditions => format!(" AND ({})", conditions.join(" OR ")),
+    };
     format!(
-        "SELECT {} FROM {} WHERE time > {}ms AND time <= {}ms GROUP BY {}",
-        quoted(fields),
-        source(settings, measurement),
-        after.ms(),
-        end.ms(),
-        quoted(tags)
+        "SELECT {} FROM {} WHERE time > {}ms AND time <= {}ms{selected} GROUP BY {}",
+        quoted(rows.fields),
+        source(settings, rows.measurement),
+        rows.range.after.ms(),
+        rows.range.until.ms(),
+        quoted(rows.tags)
     )
 }
 
@@ -148,6 +182,7 @@ pub(super) fn identifier(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use contract::Timestamp;
     use document::sources::InfluxdbColumn;
 
     use super::*;
@@ -169,10 +204,18 @@ mod tests {
         let (one, two) = (column("b"), column("a"));
         let measurement =
             Measurement { name: "m\"; DROP", columns: vec![(0, &one), (1, &two), (2, &one)] };
-        let time = Timestamp::from_ms;
+        let range = TimeRange { after: Timestamp::from_ms(1000), until: Timestamp::from_ms(2500) };
+        let scope = Scope { settings: &settings, label: Some("image"), selection: None };
         assert_eq!(
-            rows(&settings, &measurement, Some("image"), (time(1000), time(2500)), |_| true).text,
+            rows(&scope, &measurement, range, |_| true).text,
             r#"SELECT "a", "b" FROM "my \"db\""."two\\days"."m\"; DROP" WHERE time > 1000ms AND time <= 2500ms GROUP BY "device", "image", "pod_name", "volume_name""#
         );
+        let values = ["it's".to_owned(), "b\\".to_owned()].to_vec();
+        let selection = Selection { label: "zone".to_owned(), values };
+        let scope = Scope { selection: Some(&selection), ..scope };
+        let text = rows(&scope, &measurement, range, |_| true).text;
+        assert!(text.contains(r#" AND ("zone" = 'it\'s' OR "zone" = 'b\\') GROUP BY"#), "{text}");
+        let text = rows(&scope, &measurement, range, |name| name != "zone").text;
+        assert!(!text.contains("zone"), "{text}");
     }
 }

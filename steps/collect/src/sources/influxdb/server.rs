@@ -123,7 +123,7 @@ impl Server {
                 }
                 InfluxLanguage::Flux => flux::read(&reply.body, &mut add),
                 InfluxLanguage::Sql => {
-                    sql::read(&reply.body, (&question.fields, &question.tags), &mut add)
+                    sql::read(&reply.body, &question.fields, &question.tags, &mut add)
                 }
             };
             read.map_err(|wrong| self.wrong(&request, wrong))?;

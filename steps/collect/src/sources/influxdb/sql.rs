@@ -2,28 +2,34 @@
 
 use std::collections::BTreeMap;
 
-use contract::Timestamp;
+use contract::TimeRange;
 use serde_json::{Map, Value};
 
 use super::flux::milliseconds;
+use super::question::Rows;
 use super::reply::{Cell, Series, Wrong};
 
 /// Name of the column of times.
 const TIME: &str = "time";
 
-/// Returns the text of rows of a measurement in `(after, end]`, those of a set of tags together.
-pub(super) fn rows(
-    measurement: &str,
-    (fields, tags): (&[String], &[String]),
-    (after, end): (Timestamp, Timestamp),
-) -> String {
-    let names: Vec<String> =
-        [TIME.to_owned()].iter().chain(tags).chain(fields).map(|name| name_of(name)).collect();
-    let order: Vec<String> = tags.iter().map(String::as_str).chain([TIME]).map(name_of).collect();
+/// Returns the text of rows of a measurement, those of a set of tags together.
+pub(super) fn rows(rows: &Rows<'_>) -> String {
+    let names = [TIME.to_owned()];
+    let names = names.iter().chain(rows.tags).chain(rows.fields).map(|name| name_of(name));
+    let names: Vec<String> = names.collect();
+    let order = rows.tags.iter().map(String::as_str).chain([TIME]).map(name_of);
+    let order: Vec<String> = order.collect();
+    let conditions =
+        rows.conditions(|tag, text| format!("{} = '{}'", name_of(tag), text.replace('\'', "''")));
+    let selected = match conditions.as_slice() {
+        [] => String::new(),
+        conditions => format!(" AND ({})", conditions.join(" OR ")),
+    };
+    let TimeRange { after, until } = rows.range;
     format!(
-        "SELECT {} FROM {} WHERE \"time\" > '{after}' AND \"time\" <= '{end}' ORDER BY {}",
+        "SELECT {} FROM {} WHERE \"time\" > '{after}' AND \"time\" <= '{until}'{selected} ORDER BY {}",
         names.join(", "),
-        name_of(measurement),
+        name_of(rows.measurement),
         order.join(", ")
     )
 }
@@ -57,7 +63,8 @@ fn name_of(name: &str) -> String {
 /// is neither a tag nor a time is a field.
 pub(super) fn read(
     body: &[u8],
-    (fields, tags): (&[String], &[String]),
+    fields: &[String],
+    tags: &[String],
     take: &mut dyn FnMut(Series),
 ) -> Result<(), Wrong> {
     if body.trim_ascii_start().starts_with(b"<") {
@@ -106,6 +113,9 @@ fn cell(value: &Value) -> Option<Cell> {
 
 #[cfg(test)]
 mod tests {
+    use contract::Timestamp;
+    use document::shards::Selection;
+
     use super::*;
 
     fn names(names: &[&str]) -> Vec<String> {
@@ -115,7 +125,7 @@ mod tests {
     fn all(body: &str) -> Result<Vec<Series>, Wrong> {
         let mut all = Vec::new();
         let (fields, tags) = (names(&["x", "y"]), names(&["pod"]));
-        read(body.as_bytes(), (&fields, &tags), &mut |series| all.push(series))?;
+        read(body.as_bytes(), &fields, &tags, &mut |series| all.push(series))?;
         Ok(all)
     }
 
@@ -123,10 +133,16 @@ mod tests {
     fn a_query_quotes_names_and_orders_rows_by_tags_and_time() {
         let (fields, tags) = (names(&["a\"b"]), names(&["pod"]));
         let time = |ms: i64| Timestamp::from_ms(1_795_251_600_000 + ms);
+        let range = TimeRange { after: time(-10_000), until: time(0) };
+        let query = Rows { measurement: "m", fields: &fields, tags: &tags, range, selection: None };
         assert_eq!(
-            rows("m", (&fields, &tags), (time(-10_000), time(0))),
+            rows(&query),
             r#"SELECT "time", "pod", "a""b" FROM "m" WHERE "time" > '2026-11-21T08:59:50Z' AND "time" <= '2026-11-21T09:00:00Z' ORDER BY "pod", "time""#
         );
+        let values = ["it's".to_owned(), "b".to_owned()].to_vec();
+        let selection = Selection { label: "zone".to_owned(), values };
+        let text = rows(&Rows { selection: Some(&selection), ..query });
+        assert!(text.contains(r#" AND ("zone" = 'it''s' OR "zone" = 'b') ORDER BY"#), "{text}");
         assert!(super::fields("it's").contains("table_name = 'it''s'"));
     }
 

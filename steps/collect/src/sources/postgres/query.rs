@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use contract::{StepError, Timestamp};
+use document::shards::Selection;
 use document::sources::{Entity, PostgresSource, TimeUnit};
 use postgres::{Access, Session, ToSql, Type, literal, quoted, quoted_table};
 
@@ -34,6 +35,7 @@ impl Query {
         field: &str,
         settings: &PostgresSource,
         entity: &Entity,
+        selection: Option<&Selection>,
         session: &mut Session,
     ) -> Result<Self, StepError> {
         let from = match (&settings.table, &settings.query) {
@@ -68,18 +70,25 @@ impl Query {
         }
         selected.extend(entity.texts.values().map(|name| format!("{}::text", quoted(name))));
         let column = quoted(&settings.time);
+        let of_shard = selection.map_or("true".to_owned(), condition);
         let (after, until) = (time.parameter(1), time.parameter(2));
         let sql = format!(
-            "SELECT {} FROM {from} WHERE {column} > {after} AND {column} <= {until} ORDER BY {column} FETCH FIRST {} ROWS WITH TIES",
+            "SELECT {} FROM {from} WHERE {column} > {after} AND {column} <= {until} AND {of_shard} ORDER BY {column} FETCH FIRST {} ROWS WITH TIES",
             selected.join(", "),
             settings.page_rows
         );
         let bounds = format!(
-            "SELECT {} FROM (SELECT min({column}) AS first, max({column}) AS last FROM {from}) AS bounds",
+            "SELECT {} FROM (SELECT min({column}) AS first, max({column}) AS last FROM {from} WHERE {of_shard}) AS bounds",
             [time.selected_as("first"), time.selected_as("last")].join(", ")
         );
         Ok(Self { sql, bounds, time, samples, left_out })
     }
+}
+
+/// Returns the condition that a row is one of a shard.
+fn condition(Selection { label, values }: &Selection) -> String {
+    let values: Vec<String> = values.iter().map(|value| literal(value)).collect();
+    format!("{}::text IN ({})", quoted(label), values.join(", "))
 }
 
 /// Returns the type below a domain.
