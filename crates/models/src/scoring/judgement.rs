@@ -101,3 +101,20 @@ fn add_columns(all: &mut Vec<usize>, columns: &[usize]) {
     all.sort_unstable();
     all.dedup();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notices_of_two_members_are_joined_in_order_and_a_row_without_any_has_no_details() {
+        let mut judgement = Judgement::undecided(1.0, 2);
+        assert!(judgement.is_open());
+        judgement.add_notices(&[], &[]);
+        assert!(judgement.details.is_none());
+        judgement.add_notices(&[3, 5], &[]);
+        judgement.add_notices(&[1, 3], &[2]);
+        let details = judgement.details.unwrap();
+        assert_eq!((details.drifting, details.missing), (vec![1, 3, 5], vec![2]));
+    }
+}
