@@ -8,6 +8,8 @@
 //! so that the same rows give different trees, and treats values closer than 1e-5 as equal in any
 //! unit. Tests compare both implementations on data where neither difference matters.
 
+mod scan;
+
 use document::models::ClassWeights;
 use models::ClassTrees;
 use models::class_trees::{ClassTree, Classes};
@@ -17,6 +19,7 @@ use rand::RngCore;
 
 use crate::bins::{self, Column};
 use crate::{FitError, rows};
+use scan::{BETTER, Counts, Scan, Side};
 
 /// Maximum number of classes: more indicate that the column is not a label.
 const MOST_CLASSES: usize = 100;
@@ -24,9 +27,6 @@ const MOST_CLASSES: usize = 100;
 const EXACT_ROWS: usize = 2048;
 /// Maximum number of bins of a column with more rows.
 const BINS: u16 = 256;
-/// Share of the best purity by which another split must be better: a smaller difference is
-/// rounding.
-const BETTER: f64 = 1e-12;
 
 /// Rows with their classes, as input of trees.
 pub(crate) struct Sample {
@@ -134,94 +134,12 @@ pub(crate) fn row_weights(weights: ClassWeights, rows_of: &[usize]) -> Vec<f64> 
     rows_of.iter().map(weight).collect()
 }
 
-/// Rows of each class at a node. Integers, because their sums do not depend on the order of rows.
-type Counts = Vec<u32>;
-
 struct Split {
     column: usize,
     /// The last bin on the left.
     bin: u16,
     /// Weighted rows times squared shares, of both sides: larger is purer.
     purity: f64,
-}
-
-/// One side of a possible split.
-#[derive(Default)]
-struct Side {
-    counts: Counts,
-    rows: usize,
-    weight: f64,
-    /// Sum of the squared weights of the classes.
-    squares: f64,
-}
-
-impl Side {
-    fn set(&mut self, counts: &[u32], rows: usize, weights: &[f64]) {
-        self.counts.clear();
-        self.counts.extend_from_slice(counts);
-        self.rows = rows;
-        let weighted = counts.iter().zip(weights).map(|(rows, w)| f64::from(*rows) * w);
-        (self.weight, self.squares) =
-            weighted.fold((0.0, 0.0), |(sum, squares), w| (sum + w, squares + w * w));
-    }
-
-    fn purity(&self) -> f64 {
-        if self.weight > 0.0 { self.squares / self.weight } else { 0.0 }
-    }
-}
-
-/// Moves rows of a column, bin by bin, from the right to the left side and keeps the best split.
-#[derive(Default)]
-struct Scan {
-    left: Side,
-    right: Side,
-    bin: Option<u16>,
-    /// Number of split positions between two non-empty bins.
-    places: usize,
-    best: Option<(u16, f64)>,
-}
-
-impl Scan {
-    fn start(&mut self, counts: &[u32], rows: usize, weights: &[f64]) {
-        self.right.set(counts, rows, weights);
-        self.left.counts.clear();
-        self.left.counts.resize(counts.len(), 0);
-        (self.left.rows, self.left.weight, self.left.squares) = (0, 0.0, 0.0);
-        (self.bin, self.places, self.best) = (None, 0, None);
-    }
-
-    /// Handles a non-empty bin: the split before it may be the best.
-    #[inline]
-    fn reach(&mut self, bin: u16, least: usize) {
-        let Some(before) = self.bin.replace(bin) else { return };
-        if before == bin {
-            return;
-        }
-        self.places += 1;
-        if self.left.rows < least || self.right.rows < least {
-            return;
-        }
-        let purity = self.left.purity() + self.right.purity();
-        if self.best.is_none_or(|(_, best)| purity > best + best.abs() * BETTER) {
-            self.best = Some((before, purity));
-        }
-    }
-
-    /// Moves rows of one class to the left.
-    #[inline]
-    fn take(&mut self, class: usize, rows: usize, copies: u32, weight: f64) {
-        let moved = f64::from(copies) * weight;
-        let left = f64::from(self.left.counts[class]) * weight;
-        let right = f64::from(self.right.counts[class]) * weight;
-        self.left.squares += moved * (2.0 * left + moved);
-        self.right.squares -= moved * (2.0 * right - moved);
-        self.left.weight += moved;
-        self.right.weight -= moved;
-        self.left.counts[class] += copies;
-        self.right.counts[class] -= copies;
-        self.left.rows += rows;
-        self.right.rows -= rows;
-    }
 }
 
 /// Grows one tree.
