@@ -2,6 +2,7 @@
 
 mod agent;
 mod broken;
+mod edited;
 mod pods;
 mod readers;
 mod refused;
@@ -247,9 +248,9 @@ fn a_document_on_stdin_is_checked_as_one() -> anyhow::Result<()> {
     let document = fs_err::read_to_string(repository().join("pipelines/cluster.yaml"))?;
     let output = lint(&document)?;
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1 file, nothing wrong\n");
-    let output = lint("kind: Pod\napiVersion: v1\n")?;
+    let output = lint("kind: Pood\napiVersion: v1\n")?;
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("`Pod` is not a kind that the manifests use [kind]"), "{said}");
+    assert!(said.contains("`v1` has no `Pood` (did you mean `Pod`?) [kind]"), "{said}");
     Ok(())
 }
 

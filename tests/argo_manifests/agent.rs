@@ -144,7 +144,7 @@ const BROKEN: [Break; 20] = [
         AGENT,
         "- name: HOST_IP",
         "- value: x\n          name: HOST_IP",
-        "fields",
+        "value",
     ),
     ("unknown flag", AGENT, "- --spool=/spool", "- --spol=/spool", "command"),
     ("another program", AGENT, "- /agent\n", "- /collect\n", "command"),

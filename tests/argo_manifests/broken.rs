@@ -20,9 +20,8 @@ pub(super) const CRON: &str = "cluster/retrain.yaml";
 pub(super) const POLICIES: &str = "cluster/network-policies.yaml";
 
 /// Fields, templates, tasks and their artifacts.
-const BROKEN_GRAPHS: [Break; 20] = [
+const BROKEN_GRAPHS: [Break; 19] = [
     ("misspelt field", TRAIN, "parallelism:", "paralelism:", "fields"),
-    ("field of a newer Argo", TRAIN, "  parallelism: 4", "  podResources: {}", "fields"),
     ("singular schedule", CRON, "schedules:\n  - 17 3 * * *", "schedule: 17 3 * * *", "fields"),
     ("wrong API", TRAIN, "argoproj.io/v1alpha1", "argoproj.io/v1", "kind"),
     ("unknown kind", TRAIN, "kind: WorkflowTemplate", "kind: WorkflowTemplte", "kind"),
@@ -172,7 +171,29 @@ const BROKEN_COMMANDS: [Break; 16] = [
 ];
 
 /// Permissions, secrets, times and the rest of the namespace.
-const BROKEN_SURROUNDINGS: [Break; 26] = [
+const BROKEN_SURROUNDINGS: [Break; 30] = [
+    (
+        "value of a secret",
+        TRAIN,
+        "        envFrom:\n",
+        "        env: [{name: API_TOKEN, value: abc}]\n        envFrom:\n",
+        "secret",
+    ),
+    (
+        "volume that Pod Security refuses",
+        TRAIN,
+        "    emptyDir:\n      sizeLimit: 8Gi\n",
+        "    nfs: {server: a, path: /}\n",
+        "security",
+    ),
+    ("retry on any failure", TRAIN, "      expression:", "      retryPolicy:", "retry"),
+    (
+        "misspelt field of the artifact repository",
+        "store.yaml",
+        "keyFormat:",
+        "keyFromat:",
+        "artifact",
+    ),
     (
         "folder's key without a slash",
         TRAIN,
@@ -227,7 +248,7 @@ const BROKEN_SURROUNDINGS: [Break; 26] = [
         TRAIN,
         "    emptyDir:\n      sizeLimit: 8Gi\n",
         "    hostPath: {path: /}\n",
-        "fields",
+        "security",
     ),
     (
         "no limits",
@@ -255,7 +276,7 @@ const BROKEN_SURROUNDINGS: [Break; 26] = [
         "executor.yaml",
         "kind: Secret\n",
         "kind: Secret\ndata: {token: c2VjcmV0}\n",
-        "fields",
+        "secret",
     ),
     ("too many rights", "executor.yaml", "  - patch\n", "  - patch\n  - delete\n", "rbac"),
     (

@@ -137,6 +137,25 @@ fn pods(sets: &[&str], change: impl Fn(&str) -> String) -> Result<Vec<Value>> {
     Ok(pods)
 }
 
+/// If several containers failed, Argo takes the first by name for the workflow's message: one that
+/// did not run because another failed must not come before it.
+#[test]
+fn container_comes_after_those_for_which_it_waits_by_name() -> Result<()> {
+    let texts: Vec<String> = files(&TALKATIVE)?.into_iter().map(|file| file.text).collect();
+    let mut count = 0;
+    for spec in workflows(&texts)? {
+        let templates = list(&spec["templates"]).iter();
+        for container in templates.flat_map(|it| list(&it["containerSet"]["containers"])) {
+            for needed in list(&container["dependencies"]) {
+                assert!(needed.as_str() < container["name"].as_str(), "{container}");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 3, "{count} dependencies");
+    Ok(())
+}
+
 #[test]
 fn pod_of_each_template_is_accepted_by_the_api_server() -> Result<()> {
     for sets in [&[][..], &TALKATIVE] {

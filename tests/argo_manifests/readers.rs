@@ -98,6 +98,27 @@ fn the_schemas_of_kubernetes_accept_every_object() -> anyhow::Result<()> {
 }
 
 #[test]
+fn fields_that_lint_knows_are_those_that_kubernetes_publishes() -> anyhow::Result<()> {
+    let schemas = repository().join("crates/argo/schemas");
+    let script = schemas.join("reduce.py");
+    let Some(mut python) = python(script.to_str().context("a path of text")?, None)? else {
+        return Ok(());
+    };
+    let found = Command::new(python.get_program())
+        .args(["-c", "import kubernetes_validate as it; print(it.__path__[0])"])
+        .output()?;
+    let package = String::from_utf8(found.stdout)?;
+    let published =
+        Path::new(package.trim()).join("kubernetes-json-schema/v1.34.0-local/_definitions.json");
+    let done = python.arg("--check").arg(schemas.join("fields.json")).arg(published).output()?;
+    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let said = String::from_utf8(done.stdout)?;
+    let count = said.strip_suffix(" definitions\n").and_then(|count| count.parse::<u32>().ok());
+    assert!(count.is_some_and(|count| count > 200), "{said}");
+    Ok(())
+}
+
+#[test]
 fn hera_models_find_unknown_missing_and_mistyped_fields() -> anyhow::Result<()> {
     for (from, to, words) in [
         (

@@ -149,7 +149,7 @@ const BROKEN_VALUES: [Break; 15] = [
 ];
 
 /// Errors that a real cluster rejects or runs wrongly without a message.
-const BROKEN_CLUSTER: [Break; 7] = [
+const BROKEN_CLUSTER: [Break; 6] = [
     (
         "volume of a single container",
         SCORE,
@@ -171,7 +171,6 @@ const BROKEN_CLUSTER: [Break; 7] = [
         "podSpecPatch: |\n        volume:",
         "fields",
     ),
-    ("message that hides the cause", SCORE, "name: 4-alert", "name: 0-alert", "name"),
     ("clock without a wave", CRON, "sync-wave: \"1\"", "sync-wave: \"0\"", "order"),
     ("kustomize's own order", "kustomization.yaml", "order: fifo", "order: legacy", "order"),
     ("status before the end", SCORE, "{{workflow.failures}}", "{{workflow.failure}}", "reference"),

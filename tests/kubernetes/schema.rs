@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-/// Reduced from `api/openapi-spec/swagger.json` of Kubernetes 1.34.2 (Apache-2.0).
+/// The schemas of `lynceus lint`, which this check reads by itself.
 static OPENAPI: LazyLock<Value> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("openapi-1.34.json")).expect("the file is JSON")
+    let text = include_str!("../../crates/argo/schemas/fields.json");
+    serde_json::from_str(text).expect("the file is JSON")
 });
 
 /// Returns the errors of an object by the schema of its kind.
@@ -23,10 +24,9 @@ pub(super) fn refusals(object: &Value) -> Result<Vec<String>> {
 
 fn check(schema: &Value, value: &Value, path: &str, said: &mut Vec<String>) {
     if let Some(reference) = schema["$ref"].as_str() {
-        let name = reference.rsplit('/').next().unwrap_or_default();
-        let definition = &OPENAPI["definitions"][name];
-        assert!(definition.is_object(), "no definition of `{name}`");
-        if name.ends_with(".Quantity") {
+        let definition = &OPENAPI["definitions"][reference];
+        assert!(definition.is_object(), "no definition of `{reference}`");
+        if reference.ends_with(".Quantity") {
             if let Some(why) = super::rules::wrong_quantity(value) {
                 said.push(format!("{path}: {why}"));
             }
@@ -34,17 +34,17 @@ fn check(schema: &Value, value: &Value, path: &str, said: &mut Vec<String>) {
         }
         return check(definition, value, path, said);
     }
-    let is_int_or_string = schema["format"] == "int-or-string";
     let (is_right, wanted) = match schema["type"].as_str() {
         Some("object") => (value.is_object(), "an object"),
         Some("array") => (value.is_array(), "an array"),
-        Some("string") if is_int_or_string => {
+        Some("integer-or-string") => {
             (value.is_string() || value.is_i64(), "an integer or a string")
         }
         Some("string") => (value.is_string(), "a string"),
         Some("integer") => (value.is_i64(), "an integer"),
         Some("number") => (value.is_number(), "a number"),
         Some("boolean") => (value.is_boolean(), "a boolean"),
+        None => return,
         other => panic!("{path}: the schema has type {other:?}"),
     };
     if !is_right {

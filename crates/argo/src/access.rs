@@ -63,6 +63,7 @@ pub(super) fn granted(granted: Granted<'_>) -> Result<Vec<String>, StepError> {
         kind: "Secret".to_owned(),
         metadata: metadata(token, document),
         secret_type: "kubernetes.io/service-account-token".to_owned(),
+        ..TokenSecret::default()
     };
     token
         .metadata

@@ -258,6 +258,7 @@ fn container(document: &Document, events: Option<&str>) -> Container {
     }
     let field = |name: &str, path: &str| EnvVar {
         name: name.to_owned(),
+        value: None,
         value_from: FieldSource { field_ref: FieldRef { field_path: path.to_owned() } },
     };
     let mut mounts = vec![

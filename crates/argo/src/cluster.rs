@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::pod::{Labels, NameRef};
+use super::pod::{IntOrString, Labels, NameRef};
 
 /// An object with a `spec`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Object<S> {
     /// API version, such as `argoproj.io/v1alpha1`.
     pub api_version: String,
@@ -22,7 +22,7 @@ pub struct Object<S> {
 
 /// Name, labels and annotations.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct Metadata {
     /// The name.
     pub name: String,
@@ -39,7 +39,7 @@ pub struct Metadata {
 
 /// Texts by key.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ConfigMap {
     /// `v1`.
     pub api_version: String,
@@ -53,7 +53,7 @@ pub struct ConfigMap {
 
 /// An identity of pods.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ServiceAccount {
     /// `v1`.
     pub api_version: String,
@@ -62,13 +62,14 @@ pub struct ServiceAccount {
     /// Name and labels.
     pub metadata: Metadata,
     /// Whether Kubernetes mounts its token into pods by default.
+    #[serde(default = "yes")]
     pub automount_service_account_token: bool,
 }
 
-/// A Secret without a value: Kubernetes fills in a service account's token. The struct has no field
-/// for values, so a manifest cannot contain one.
+/// A Secret: the generator writes one without values, into which Kubernetes fills a service
+/// account's token.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct TokenSecret {
     /// `v1`.
     pub api_version: String,
@@ -79,11 +80,17 @@ pub struct TokenSecret {
     /// `kubernetes.io/service-account-token`.
     #[serde(rename = "type")]
     pub secret_type: String,
+    /// Its values, encoded; the generator writes none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub data: Labels,
+    /// Its values as texts; the generator writes none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub string_data: Labels,
 }
 
 /// What may be done.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Role {
     /// `rbac.authorization.k8s.io/v1`.
     pub api_version: String,
@@ -97,7 +104,7 @@ pub struct Role {
 
 /// Verbs on resources.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct RoleRule {
     /// Whose resources.
     pub api_groups: Vec<String>,
@@ -109,7 +116,7 @@ pub struct RoleRule {
 
 /// User or service account with the permission.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct RoleBinding {
     /// `rbac.authorization.k8s.io/v1`.
     pub api_version: String,
@@ -125,7 +132,7 @@ pub struct RoleBinding {
 
 /// A role by name.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct RoleRef {
     /// `rbac.authorization.k8s.io`.
     pub api_group: String,
@@ -137,7 +144,7 @@ pub struct RoleRef {
 
 /// An account by name.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct Subject {
     /// `ServiceAccount`.
     pub kind: String,
@@ -153,7 +160,7 @@ pub type NetworkPolicy = Object<NetworkPolicySpec>;
 
 /// Connections that the selected pods may make and accept.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct NetworkPolicySpec {
     /// The pods.
     pub pod_selector: Selector,
@@ -169,7 +176,7 @@ pub struct NetworkPolicySpec {
 
 /// Sources of incoming connections, and their ports.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct IngressRule {
     /// Allowed sources; empty allows all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -181,7 +188,7 @@ pub struct IngressRule {
 
 /// Pods or namespaces with all of these labels.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Selector {
     /// The labels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -190,7 +197,7 @@ pub struct Selector {
 
 /// Allowed destinations and their ports; without peers, all destinations.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct EgressRule {
     /// Allowed destinations.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -202,7 +209,7 @@ pub struct EgressRule {
 
 /// The other end of a connection.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Peer {
     /// Pods of these namespaces.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -217,7 +224,7 @@ pub struct Peer {
 
 /// Addresses.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct IpBlock {
     /// CIDR, as in `10.0.0.1/32`.
     pub cidr: String,
@@ -225,17 +232,18 @@ pub struct IpBlock {
 
 /// A port.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct PolicyPort {
     /// `TCP` or `UDP`.
+    #[serde(default = "tcp")]
     pub protocol: String,
-    /// Its number, as pods see it: behind a Service that is the target port.
-    pub port: u16,
+    /// Its number or name, as pods see it: behind a Service that is the target port.
+    pub port: IntOrString,
 }
 
 /// A namespace; overlays make it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Namespace {
     /// `v1`.
     pub api_version: String,
@@ -245,9 +253,9 @@ pub struct Namespace {
     pub metadata: Metadata,
 }
 
-/// The input of kustomize; only the fields that the base and the overlays use.
+/// The input of kustomize; only the fields that the base and the overlays of the repository use.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Kustomization {
     /// `kustomize.config.k8s.io/v1beta1`.
     pub api_version: String,
@@ -268,7 +276,7 @@ pub struct Kustomization {
 
 /// The order in which objects are applied.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct SortOptions {
     /// `fifo`: as they are listed. By default kustomize puts a `CronWorkflow` before the
     /// `WorkflowTemplate` that it names, and Argo then ignores it for up to 20 minutes.
@@ -277,7 +285,7 @@ pub struct SortOptions {
 
 /// A change of objects.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct Patch {
     /// The patched objects; without it the patch itself names its object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -288,7 +296,7 @@ pub struct Patch {
 
 /// Which objects a patch changes.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct PatchTarget {
     /// Their kind.
     pub kind: String,
@@ -299,7 +307,7 @@ pub struct PatchTarget {
 
 /// The artifact repository, as Argo reads it from a `ConfigMap`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ArtifactRepository {
     /// The bucket.
     pub s3: S3Repository,
@@ -307,7 +315,7 @@ pub struct ArtifactRepository {
 
 /// A bucket with its endpoint and credentials.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct S3Repository {
     /// Host and port.
     pub endpoint: String,
@@ -330,12 +338,21 @@ pub struct S3Repository {
 
 /// A key of a Secret.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct SecretKey {
     /// The Secret.
     pub name: String,
     /// The key.
     pub key: String,
+}
+
+/// Returns what Kubernetes assumes where nothing is said.
+pub(super) const fn yes() -> bool {
+    true
+}
+
+fn tcp() -> String {
+    "TCP".to_owned()
 }
 
 /// Makes a reference to an object.

@@ -67,7 +67,7 @@ fn alert(document: &Document, task: &Task) -> Result<Template, StepError> {
             artifacts: group::output_artifacts(document, task, ""),
         }),
         container: Some(step::container(task, &surroundings)?),
-        active_deadline_seconds: Some(resources::STEP_DEADLINE_SECONDS),
+        active_deadline_seconds: Some(resources::STEP_DEADLINE_SECONDS.into()),
         retry_strategy: Some(resources::retry()),
         ..Template::default()
     })

@@ -196,7 +196,7 @@ impl Group {
                 parameters: self.tasks(plan).filter_map(list_of_shards).collect(),
                 artifacts: self.outputs(document, plan),
             }),
-            active_deadline_seconds: Some(resources::STEP_DEADLINE_SECONDS),
+            active_deadline_seconds: Some(resources::STEP_DEADLINE_SECONDS.into()),
             retry_strategy: Some(resources::retry()),
             ..Template::default()
         };

@@ -295,7 +295,9 @@ fn lists_shards(document: &Document) -> bool {
     document.shards.count == ShardCount::Auto
 }
 
+/// The label of every object, and its value.
 const PART_OF: &str = "app.kubernetes.io/part-of";
+const LYNCEUS: &str = "lynceus";
 const COMPONENT: &str = "app.kubernetes.io/component";
 const PIPELINE: &str = "lynceus/pipeline";
 
@@ -304,7 +306,7 @@ fn label(name: &str, value: &str) -> (String, String) {
 }
 
 fn part_of() -> Labels {
-    [label(PART_OF, "lynceus")].into()
+    [label(PART_OF, LYNCEUS)].into()
 }
 
 fn labels(document: &Document) -> Labels {

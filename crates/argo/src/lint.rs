@@ -1,7 +1,8 @@
 //! Finds errors in manifests that a cluster would reject or run wrongly, without a cluster.
 //!
-//! Schemas define the fields. Other rules are checked here: every reference resolves, flags parse,
-//! ports match, and Pod Security `restricted` admits the pods.
+//! The published schemas of Argo Workflows and Kubernetes define the fields of every object
+//! (`schema`). For the objects of Lynceus, which its labels mark, other rules are checked too: every
+//! reference resolves, flags parse, ports match, and Pod Security `restricted` admits the pods.
 
 mod agent;
 mod cluster;
@@ -11,6 +12,7 @@ mod network;
 mod objects;
 mod order;
 mod references;
+mod schema;
 mod secrets;
 mod security;
 mod serving;

@@ -109,7 +109,7 @@ fn selector(match_labels: Labels) -> Selector {
 }
 
 pub(super) fn port(protocol: &str, port: u16) -> PolicyPort {
-    PolicyPort { protocol: protocol.to_owned(), port }
+    PolicyPort { protocol: protocol.to_owned(), port: u32::from(port).into() }
 }
 
 /// Returns the rule that lets pods reach a destination: the pods that the document names, a
@@ -214,8 +214,8 @@ mod tests {
              \x20   - email: {host: 10.1.2.3, from: a@b, to: [c@d]}\n",
         );
         let rules = ways(&document.unwrap(), Stage::Alert).unwrap();
-        let ports: Vec<u16> = rules.iter().map(|rule| rule.ports[0].port).collect();
-        assert_eq!(ports, [443, 9093, 587]);
+        let ports: Vec<String> = rules.iter().map(|rule| rule.ports[0].port.to_string()).collect();
+        assert_eq!(ports, ["443", "9093", "587"]);
         assert_eq!(
             rules[1].to[0].namespace_selector.clone().unwrap().match_labels[NAMESPACE],
             "monitoring"

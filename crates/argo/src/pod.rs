@@ -1,18 +1,59 @@
 //! The fields of a Kubernetes pod that the manifests use.
 //!
-//! Every struct rejects unknown fields: a misspelt field is an error here, but Kubernetes would
-//! drop it silently.
+//! `lint` checks all fields by the published schemas before it reads the objects into these
+//! structs, which leave out the fields that no rule is about.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Labels and annotations.
 pub type Labels = BTreeMap<String, String>;
 
+/// An integer, or a text: the name of a port, a share such as `25%`, or a reference of Argo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum IntOrString {
+    /// The integer.
+    Integer(u32),
+    /// The text.
+    Text(String),
+}
+
+impl Default for IntOrString {
+    fn default() -> Self {
+        Self::Integer(0)
+    }
+}
+
+impl From<u32> for IntOrString {
+    fn from(number: u32) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl PartialEq<u16> for IntOrString {
+    fn eq(&self, number: &u16) -> bool {
+        *self == Self::Integer(u32::from(*number))
+    }
+}
+
+impl std::fmt::Display for IntOrString {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Integer(number) => number.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+/// Fields that no rule is about, by name; the generator writes none.
+pub type Others = BTreeMap<String, Value>;
+
 /// A container, or one of a container set.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Container {
     /// Its name; empty for the only container of a template, which Argo names `main`.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -53,11 +94,14 @@ pub struct Container {
     /// Mounts of the pod's volumes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub volume_mounts: Vec<VolumeMount>,
+    /// The other fields.
+    #[serde(flatten)]
+    pub others: Others,
 }
 
 /// A port of a container.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ContainerPort {
     /// Its name.
     pub name: String,
@@ -67,9 +111,16 @@ pub struct ContainerPort {
     pub protocol: String,
 }
 
+impl ContainerPort {
+    /// Returns whether a text is its name or its number.
+    pub fn is_named(&self, text: &str) -> bool {
+        self.name == text || self.container_port.to_string() == text
+    }
+}
+
 /// A periodic check of a container by Kubernetes.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Probe {
     /// The HTTP request.
     pub http_get: HttpGet,
@@ -83,27 +134,30 @@ pub struct Probe {
 
 /// A request.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct HttpGet {
     /// The path.
     pub path: String,
-    /// Name of the port.
+    /// Name or number of the port.
     pub port: String,
 }
 
-/// An environment variable. It has no field for a value, so a manifest cannot contain a secret.
+/// An environment variable.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct EnvVar {
     /// Its name.
     pub name: String,
+    /// Its value, which is not a secret; the generator writes none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
     /// Source of its value.
     pub value_from: FieldSource,
 }
 
 /// A field of the pod.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct FieldSource {
     /// The field.
     pub field_ref: FieldRef,
@@ -111,7 +165,7 @@ pub struct FieldSource {
 
 /// A field by its path.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct FieldRef {
     /// Path, such as `spec.nodeName`.
     pub field_path: String,
@@ -119,7 +173,7 @@ pub struct FieldRef {
 
 /// Environment from an object.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct EnvFrom {
     /// Each key of a `ConfigMap` becomes a variable.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,7 +185,7 @@ pub struct EnvFrom {
 
 /// A reference to an object of the same namespace.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct NameRef {
     /// The object's name.
     pub name: String,
@@ -139,7 +193,7 @@ pub struct NameRef {
 
 /// Requests and limits, such as `cpu: 100m` and `memory: 128Mi`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Resources {
     /// Resources that the scheduler reserves.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -151,7 +205,7 @@ pub struct Resources {
 
 /// Security context of a container.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct SecurityContext {
     /// Whether a process may gain more privileges than its parent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -175,7 +229,7 @@ pub struct SecurityContext {
 
 /// Linux capabilities.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Capabilities {
     /// Added capabilities.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -187,7 +241,7 @@ pub struct Capabilities {
 
 /// A seccomp profile.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct SeccompProfile {
     /// `RuntimeDefault`.
     #[serde(rename = "type")]
@@ -196,7 +250,7 @@ pub struct SeccompProfile {
 
 /// Security context of all containers of a pod.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct PodSecurityContext {
     /// Whether root is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -217,7 +271,7 @@ pub struct PodSecurityContext {
 
 /// A mount of a volume in a container.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct VolumeMount {
     /// The volume's name.
     pub name: String,
@@ -230,7 +284,7 @@ pub struct VolumeMount {
 
 /// A volume of a pod.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Volume {
     /// Its name.
     pub name: String,
@@ -246,11 +300,14 @@ pub struct Volume {
     /// A folder of the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_path: Option<HostPath>,
+    /// Volumes of other kinds, by kind.
+    #[serde(flatten)]
+    pub others: Others,
 }
 
 /// A folder of the node.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct HostPath {
     /// Its path.
     pub path: String,
@@ -261,7 +318,7 @@ pub struct HostPath {
 
 /// An empty folder.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct EmptyDir {
     /// Size limit; a pod that writes more is evicted.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -270,7 +327,7 @@ pub struct EmptyDir {
 
 /// A Secret as files.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct SecretVolume {
     /// The Secret's name.
     pub secret_name: String,

@@ -124,9 +124,13 @@ fn resources(figures: Figures) -> Resources {
 /// pod itself was lost. No `retryPolicy` is set, so only the expression decides.
 pub(super) fn retry() -> RetryStrategy {
     RetryStrategy {
-        limit: RETRIES,
+        limit: RETRIES.into(),
         expression: retry_expression(),
-        backoff: Backoff { duration: "10s".to_owned(), factor: 2, max_duration: "10m".to_owned() },
+        backoff: Backoff {
+            duration: "10s".to_owned(),
+            factor: 2.into(),
+            max_duration: "10m".to_owned(),
+        },
     }
 }
 

@@ -137,7 +137,7 @@ fn score(document: &Document, plan: &Plan, volumes: &[Volume]) -> Result<Templat
         name: SCORE.to_owned(),
         metadata: Some(step::pod_labels(SCORE, &stages(plan))),
         inputs: Some(Arguments { parameters: declared(&names), artifacts }),
-        active_deadline_seconds: Some(resources::SCORING_DEADLINE_SECONDS),
+        active_deadline_seconds: Some(resources::SCORING_DEADLINE_SECONDS.into()),
         pod_spec_patch: step::volumes_patch(volumes, &set)?,
         container_set: Some(set),
         ..Template::default()
@@ -161,7 +161,7 @@ fn collecting(document: &Document, shard: Shard) -> Result<Template, StepError> 
         inputs: Some(Arguments { parameters: declared(&["now"]), artifacts: Vec::new() }),
         outputs: Some(Arguments { parameters: list, artifacts }),
         container: Some(step::container(task, &Surroundings::of_scoring(document, task, false))?),
-        active_deadline_seconds: Some(resources::SCORING_DEADLINE_SECONDS),
+        active_deadline_seconds: Some(resources::SCORING_DEADLINE_SECONDS.into()),
         ..Template::default()
     })
 }
@@ -288,7 +288,7 @@ fn ending(document: &Document, plan: &Plan) -> Result<Vec<Template>, StepError> 
                 task,
                 &Surroundings::of_scoring(document, task, false),
             )?),
-            active_deadline_seconds: Some(resources::SCORING_DEADLINE_SECONDS),
+            active_deadline_seconds: Some(resources::SCORING_DEADLINE_SECONDS.into()),
             ..Template::default()
         });
     }

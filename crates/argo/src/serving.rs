@@ -7,8 +7,7 @@ use contract::StepError;
 use document::Document;
 
 use super::cluster::{
-    IngressRule, Metadata, NetworkPolicy, NetworkPolicySpec, Object, Peer, PolicyPort, Selector,
-    reference,
+    IngressRule, Metadata, NetworkPolicy, NetworkPolicySpec, Object, Peer, Selector, reference,
 };
 use super::pod::{
     Container, ContainerPort, EnvFrom, HttpGet, Labels, PodSecurityContext, Probe, SecretVolume,
@@ -22,7 +21,7 @@ use objects::{
 };
 
 use super::{
-    COMPONENT, Manifest, access, label, labels, manifest, metadata, resources, step, text,
+    COMPONENT, Manifest, access, label, labels, manifest, metadata, network, resources, step, text,
 };
 
 /// Kind of the endpoint's objects.
@@ -175,7 +174,7 @@ fn deployment(document: &Document) -> Deployment {
         spec: DeploymentSpec {
             selector: Selector { match_labels: serve_labels(document) },
             strategy: Some(Strategy {
-                rolling_update: RollingUpdate { max_surge: 1, max_unavailable: 0 },
+                rolling_update: RollingUpdate { max_surge: 1.into(), max_unavailable: 0.into() },
             }),
             template: PodTemplate { metadata, spec },
         },
@@ -269,7 +268,7 @@ fn policy(document: &Document) -> NetworkPolicy {
             egress: Vec::new(),
             ingress: vec![IngressRule {
                 from: vec![own, clients],
-                ports: vec![PolicyPort { protocol: "TCP".to_owned(), port: PORT }],
+                ports: vec![network::port("TCP", PORT)],
             }],
         },
     }

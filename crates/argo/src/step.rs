@@ -270,7 +270,7 @@ fn restricted() -> SecurityContext {
 
 /// The part of a pod that `podSpecPatch` changes.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub(super) struct PodSpecPatch {
     /// Containers that run first.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -318,7 +318,7 @@ fn report(document: &Document) -> Result<Template, StepError> {
             artifacts: output_artifacts(document, &task, ""),
         }),
         container: Some(step::container(&task, &surroundings)?),
-        active_deadline_seconds: Some(resources::STEP_DEADLINE_SECONDS),
+        active_deadline_seconds: Some(resources::STEP_DEADLINE_SECONDS.into()),
         retry_strategy: Some(resources::retry()),
         ..Template::default()
     })

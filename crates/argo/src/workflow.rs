@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::cluster::Object;
-use super::pod::{Container, Labels, PodSecurityContext, Volume, VolumeMount};
+use super::pod::{Container, IntOrString, Labels, Others, PodSecurityContext, Volume, VolumeMount};
 
 /// A template from which workflows are created.
 pub type WorkflowTemplate = Object<WorkflowSpec>;
@@ -16,7 +16,7 @@ pub type CronWorkflow = Object<CronWorkflowSpec>;
 
 /// What a workflow does.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct WorkflowSpec {
     /// The `WorkflowTemplate` that provides the other fields.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,11 +78,14 @@ pub struct WorkflowSpec {
     /// The templates.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub templates: Vec<Template>,
+    /// The other fields.
+    #[serde(flatten)]
+    pub others: Others,
 }
 
 /// The name of a `WorkflowTemplate`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct WorkflowTemplateRef {
     /// The name.
     pub name: String,
@@ -90,7 +93,7 @@ pub struct WorkflowTemplateRef {
 
 /// Arguments of a template, a task or a workflow.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Arguments {
     /// Texts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -102,7 +105,7 @@ pub struct Arguments {
 
 /// A text by name.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct Parameter {
     /// The name.
     pub name: String,
@@ -123,7 +126,7 @@ pub struct Parameter {
 
 /// A file that a template writes; its text becomes an output parameter.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct ValueFrom {
     /// Its path in the pod.
     pub path: String,
@@ -131,7 +134,7 @@ pub struct ValueFrom {
 
 /// A file or folder by name.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Artifact {
     /// The name: the port's.
     pub name: String,
@@ -150,11 +153,35 @@ pub struct Artifact {
     /// How it is packed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archive: Option<Archive>,
+    /// The other fields.
+    #[serde(flatten)]
+    pub others: Others,
+}
+
+impl Artifact {
+    /// Fields with a place besides the store and the outputs of tasks.
+    const PLACES: [&str; 10] = [
+        "artifactory",
+        "azure",
+        "fromExpression",
+        "gcs",
+        "git",
+        "hdfs",
+        "http",
+        "oss",
+        "plugin",
+        "raw",
+    ];
+
+    /// Returns whether it is taken from elsewhere than the output of a task.
+    pub fn has_place(&self) -> bool {
+        self.s3.is_some() || Self::PLACES.iter().any(|field| self.others.contains_key(*field))
+    }
 }
 
 /// A key of the artifact repository's bucket.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct S3Key {
     /// The key; a folder's ends with `/`.
     pub key: String,
@@ -162,7 +189,7 @@ pub struct S3Key {
 
 /// How an artifact is packed. Only no packing is used, so that public tools can open every object.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct Archive {
     /// Not at all.
     pub none: NoArchive,
@@ -170,12 +197,12 @@ pub struct Archive {
 
 /// Stored as it is; it has no settings.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct NoArchive {}
 
 /// What may not run at the same time.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct Synchronization {
     /// Held by one workflow at a time.
     pub mutexes: Vec<Mutex>,
@@ -183,7 +210,7 @@ pub struct Synchronization {
 
 /// A lock of the namespace.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct Mutex {
     /// Its name.
     pub name: String,
@@ -191,7 +218,7 @@ pub struct Mutex {
 
 /// When pods are deleted.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct PodGc {
     /// `OnPodSuccess` and the like.
     pub strategy: String,
@@ -199,7 +226,7 @@ pub struct PodGc {
 
 /// When workflows are deleted, in seconds after their end.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct TtlStrategy {
     /// Seconds after success.
     pub seconds_after_success: u32,
@@ -209,7 +236,7 @@ pub struct TtlStrategy {
 
 /// When artifacts are deleted.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct ArtifactGc {
     /// `Never`.
     pub strategy: String,
@@ -217,7 +244,7 @@ pub struct ArtifactGc {
 
 /// Reference to the settings of the artifact repository.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ArtifactRepositoryRef {
     /// The `ConfigMap`.
     pub config_map: String,
@@ -227,7 +254,7 @@ pub struct ArtifactRepositoryRef {
 
 /// Identity of Argo's own containers.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Executor {
     /// The account's name.
     pub service_account_name: String,
@@ -235,15 +262,16 @@ pub struct Executor {
 
 /// Labels of pods.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct PodMetadata {
     /// The labels.
     pub labels: Labels,
 }
 
-/// A piece of a workflow: exactly one of `dag`, `container` and `container_set` is set.
+/// A piece of a workflow: exactly one of `dag`, `container` and `container_set` is set, or another
+/// type of template in `others`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Template {
     /// Its name: the task's.
     pub name: String,
@@ -267,13 +295,16 @@ pub struct Template {
     pub container_set: Option<ContainerSet>,
     /// Seconds after which its pod is ended.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub active_deadline_seconds: Option<u32>,
+    pub active_deadline_seconds: Option<IntOrString>,
     /// When its pod is retried.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_strategy: Option<RetryStrategy>,
     /// A patch of this template's pods, after that of the workflow, as YAML in a string.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_spec_patch: Option<String>,
+    /// The other fields.
+    #[serde(flatten)]
+    pub others: Others,
 }
 
 /// Containers of one pod that need one another.
@@ -281,7 +312,7 @@ pub struct Template {
 /// Argo adds only the volumes in `volume_mounts` to the pod. A volume that only some containers
 /// mount must be in the template's `pod_spec_patch`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ContainerSet {
     /// Mounts of every container.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -292,7 +323,7 @@ pub struct ContainerSet {
 
 /// Tasks that need one another.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct Dag {
     /// Whether no further task starts after a failure, even if it does not depend on the failed
     /// task; the default.
@@ -304,7 +335,7 @@ pub struct Dag {
 
 /// A task of a DAG.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct DagTask {
     /// Its name.
     pub name: String,
@@ -323,14 +354,29 @@ pub struct DagTask {
     /// item. The list is written here, or is a reference to an output.
     #[serde(rename = "withParam", skip_serializing_if = "Option::is_none")]
     pub with_param: Option<String>,
+    /// The other fields.
+    #[serde(flatten)]
+    pub others: Others,
+}
+
+impl DagTask {
+    /// Returns the tasks for which it waits: its dependencies, and those in an expression such as
+    /// `depends: "a.Succeeded || b.Skipped"`.
+    pub fn waits_for(&self) -> Vec<String> {
+        let depends = self.others.get("depends").and_then(|depends| depends.as_str());
+        let words = depends.unwrap_or_default().split(|c: char| "&|!() \n".contains(c));
+        let named = words.filter_map(|word| word.split('.').next()).map(str::to_owned);
+        let names = self.dependencies.iter().cloned().chain(named);
+        names.filter(|name| !name.is_empty()).collect()
+    }
 }
 
 /// When a pod is retried.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct RetryStrategy {
     /// Most retries.
-    pub limit: u32,
+    pub limit: IntOrString,
     /// Condition for a retry; no other field decides.
     pub expression: String,
     /// Delay before a retry.
@@ -339,19 +385,19 @@ pub struct RetryStrategy {
 
 /// Delay before a retry.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Backoff {
     /// The first delay.
     pub duration: String,
     /// Factor between one delay and the next.
-    pub factor: u32,
+    pub factor: IntOrString,
     /// Time after which no retry starts.
     pub max_duration: String,
 }
 
 /// When a `CronWorkflow` stops permanently.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct StopStrategy {
     /// An expression over the counts of its workflows, such as `cronworkflow.succeeded >= 1`.
     pub expression: String,
@@ -359,7 +405,7 @@ pub struct StopStrategy {
 
 /// The specification of a `CronWorkflow`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct CronWorkflowSpec {
     /// Cron expressions of five fields.
     pub schedules: Vec<String>,

@@ -51,18 +51,7 @@ fn misfit(error: &serde_saphyr::Error) -> Misfit {
     };
     let place = place.and_then(|(line, column)| Some((line.parse().ok()?, column.parse().ok()?)));
     let place = place.or_else(|| error.location().map(|place| (place.line(), place.column())));
-    Misfit { place, message: meant(said).unwrap_or_else(|| said.to_owned()) }
-}
-
-/// Returns a suggestion for a misspelt field, instead of the list of all fields.
-fn meant(said: &str) -> Option<String> {
-    let (unknown, known) = said.split_once(", expected one of ")?;
-    let name = unknown.split('`').nth(1)?;
-    let known: Vec<&str> = known.split(", ").map(|known| known.trim_matches('`')).collect();
-    Some(match document::closest(name, known.iter().copied()) {
-        Some(meant) => format!("{unknown} (did you mean `{meant}`?)"),
-        None => format!("{unknown} (known are {})", known.join(", ")),
-    })
+    Misfit { place, message: said.to_owned() }
 }
 
 /// Splits a file into its documents, by lines that are `---`. Returns each with the number of lines

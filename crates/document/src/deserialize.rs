@@ -12,7 +12,7 @@ use crate::node::{Key, Node, Place, Value};
 
 /// A deserialization error with its path.
 #[derive(Debug)]
-pub(crate) struct Misfit {
+pub struct Misfit {
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
     pub(crate) place: Option<Place>,

@@ -18,7 +18,7 @@ pub mod heartbeat;
 pub mod http;
 pub mod least;
 pub mod models;
-mod node;
+pub mod node;
 pub mod postgres;
 pub mod promql;
 pub mod ranges;

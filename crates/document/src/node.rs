@@ -9,7 +9,7 @@ use yaml::{Event, Events, ScalarStyle};
 
 mod overlay;
 
-use crate::deserialize::Misfit;
+pub use crate::deserialize::Misfit;
 use overlay::{are_named, are_numbered, overlay_fields, overlay_items};
 
 /// Deepest nesting of a document; deeper documents are refused before they exhaust the stack.
@@ -20,13 +20,13 @@ const TOO_LARGE: &str = "nested too deeply or too large";
 
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
     /// File, or `--set field`.
-    pub(crate) source: Arc<str>,
+    pub source: Arc<str>,
     /// Line from 1; 0 if the source has no lines.
-    pub(crate) line: usize,
+    pub line: usize,
     /// Column from 1.
-    pub(crate) column: usize,
+    pub column: usize,
 }
 
 impl fmt::Display for Place {
@@ -40,27 +40,38 @@ impl fmt::Display for Place {
 
 /// A value with its place.
 #[derive(Debug, Clone)]
-pub(crate) struct Node {
-    pub(crate) value: Value,
-    pub(crate) place: Place,
+pub struct Node {
+    /// The value.
+    pub value: Value,
+    /// Where it begins.
+    pub place: Place,
 }
 
+/// A value of YAML.
 #[derive(Debug, Clone)]
-pub(crate) enum Value {
+pub enum Value {
+    /// None.
     Null,
     /// Text as written; `quoted` means that it can only be a string.
     Scalar {
+        /// The text.
         text: String,
+        /// Whether it is in quotes, or a block of text.
         quoted: bool,
     },
+    /// Values in an order.
     List(Vec<Node>),
+    /// Values by name, in the order of the file; no name occurs twice.
     Map(Vec<(Key, Node)>),
 }
 
+/// A name in a map, with its place.
 #[derive(Debug, Clone)]
-pub(crate) struct Key {
-    pub(crate) text: String,
-    pub(crate) place: Place,
+pub struct Key {
+    /// The name.
+    pub text: String,
+    /// Where it begins.
+    pub place: Place,
 }
 
 impl Key {
@@ -193,7 +204,7 @@ impl Node {
 }
 
 /// Parses one YAML document; `source` names it in errors.
-pub(crate) fn parse(source: &str, text: &str) -> Result<Node, StepError> {
+pub fn parse(source: &str, text: &str) -> Result<Node, StepError> {
     Loader { source: source.into(), events: Events::of(text), anchors: HashMap::new(), nodes: 0 }
         .load()
 }

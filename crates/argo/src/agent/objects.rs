@@ -10,7 +10,7 @@ pub type DaemonSet = Object<DaemonSetSpec>;
 
 /// The specification of a `DaemonSet`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct DaemonSetSpec {
     /// Selects its pods.
     pub selector: Selector,

@@ -128,7 +128,7 @@ fn probe(container: &Container, report: &mut Report<'_>) {
     if path != HEALTH {
         report.say("settings", format!("`{owner}`: liveness: `{path}` is not `{HEALTH}`"));
     }
-    if container.ports.iter().all(|known| known.name != *port) {
+    if container.ports.iter().all(|known| !known.is_named(port)) {
         report.say("reference", format!("`{owner}`: liveness: there is no port named `{port}`"));
     }
 }
@@ -182,9 +182,9 @@ fn network(agent: &DaemonSet, objects: &Objects, report: &mut Report<'_>) {
         }
     }
     let mut egress = selecting.iter().flat_map(|policy| &policy.egress);
-    if !egress.any(|rule| {
-        rule.ports.iter().any(|port| (port.port, port.protocol.as_str()) == (53, "UDP"))
-    }) {
+    if !egress
+        .any(|rule| rule.ports.iter().any(|port| port.port == 53_u16 && port.protocol == "UDP"))
+    {
         report.say("network", "the pods may not reach DNS: UDP 53");
     }
 }

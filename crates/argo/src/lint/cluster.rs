@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use super::objects::Objects;
-use super::{Finding, Report};
+use super::objects::{Objects, is_own};
+use super::{Finding, Report, schema};
 use crate::COMPONENT;
 use crate::agent::{AGENT, ENFORCE};
-use crate::cluster::{ArtifactRepository, ConfigMap, Role, RoleRule};
+use crate::cluster::{ConfigMap, Role, RoleRule};
 use crate::workflow::WorkflowSpec;
-use crate::yaml;
 
 /// Largest object that Kubernetes accepts, in bytes.
 const OBJECT_BYTES: usize = 1 << 20;
@@ -33,7 +32,7 @@ pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
     }
     cluster_roles(objects, findings);
     for (place, account) in &objects.service_accounts {
-        if account.automount_service_account_token {
+        if account.automount_service_account_token && is_own(&account.metadata.labels) {
             Report { place, findings }.say("security", "pods get this account's token unasked");
         }
     }
@@ -48,7 +47,8 @@ pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
         }
     }
     for (place, secret) in &objects.token_secrets {
-        if secret.secret_type != "kubernetes.io/service-account-token" {
+        let is_empty = secret.data.is_empty() && secret.string_data.is_empty();
+        if !is_empty || secret.secret_type != "kubernetes.io/service-account-token" {
             Report { place, findings }
                 .say("secret", "a manifest may hold no Secret but an empty one for a token");
         }
@@ -155,13 +155,18 @@ pub(super) fn workflow(spec: &WorkflowSpec, objects: &Objects, report: &mut Repo
         Some(reference) if !objects.config_maps.is_empty() => {
             let map = objects.config_map(&reference.config_map);
             let text = map.and_then(|map| map.data.get(&reference.key));
-            let problem = match text.map(|text| yaml::read::<ArtifactRepository>(text)) {
-                Some(Ok(_)) => return,
-                Some(Err(error)) => error.to_string(),
-                None => "it is not there".to_owned(),
-            };
             let (map, key) = (&reference.config_map, &reference.key);
-            report.say("artifact", format!("artifact repository `{key}` of `{map}`: {problem}"));
+            let problems: Vec<String> = match text {
+                Some(text) => schema::misfits("argo.ArtifactRepository", "repository", text)
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+                None => vec!["it is not there".to_owned()],
+            };
+            for problem in problems {
+                report
+                    .say("artifact", format!("artifact repository `{key}` of `{map}`: {problem}"));
+            }
         }
         _ => {}
     }

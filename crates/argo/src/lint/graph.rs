@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use contract::ShardNumber;
 
 use super::{Report, template_named};
-use crate::workflow::{Arguments, Artifact, ContainerSet, DagTask, Template, WorkflowSpec};
+use crate::workflow::{Arguments, Artifact, DagTask, Template, WorkflowSpec};
+
+/// Types of templates that the generator does not write.
+const OTHER_TYPES: [&str; 7] = ["steps", "script", "resource", "suspend", "http", "data", "plugin"];
 
 pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
     match &spec.entrypoint {
@@ -26,13 +29,12 @@ pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
             for task in &dag.tasks {
                 self::task(spec, &dag.tasks, task, report);
             }
-            let edges = dag.tasks.iter().map(|task| (task.name.as_str(), &task.dependencies));
+            let edges = dag.tasks.iter().map(|task| (task.name.as_str(), task.waits_for()));
             cycle(&template.name, &edges.collect::<Vec<_>>(), report);
         }
         if let Some(set) = &template.container_set {
-            let edges = set.containers.iter().map(|c| (c.name.as_str(), &c.dependencies));
+            let edges = set.containers.iter().map(|c| (c.name.as_str(), c.dependencies.clone()));
             cycle(&template.name, &edges.collect::<Vec<_>>(), report);
-            causes(&template.name, set, report);
             // Argo gives artifacts of a set only to the container `main`.
             let has_artifacts = [&template.inputs, &template.outputs]
                 .into_iter()
@@ -67,7 +69,7 @@ fn exit_handler(spec: &WorkflowSpec, name: &str, report: &mut Report<'_>) {
     };
     let inputs = template.inputs.clone().unwrap_or_default();
     let parameters = inputs.parameters.iter().filter(|parameter| parameter.value.is_none());
-    let artifacts = inputs.artifacts.iter().filter(|artifact| artifact.s3.is_none());
+    let artifacts = inputs.artifacts.iter().filter(|artifact| !artifact.has_place());
     for input in parameters.map(|p| &p.name).chain(artifacts.map(|artifact| &artifact.name)) {
         report.say("parameter", format!("`{name}`, which comes last, is not given `{input}`"));
     }
@@ -77,10 +79,12 @@ fn shape(template: &Template, report: &mut Report<'_>) {
     let name = &template.name;
     let types =
         [template.dag.is_some(), template.container.is_some(), template.container_set.is_some()];
-    let count = types.iter().filter(|is_set| **is_set).count();
+    let others = OTHER_TYPES.iter().filter(|name| template.others.contains_key(**name)).count();
+    let count = types.iter().filter(|is_set| **is_set).count() + others;
     if count != 1 {
-        let message =
-            format!("`{name}` is {count} of dag, container and containerSet, and has to be one");
+        let message = format!(
+            "`{name}` has {count} of the fields that say what it is (dag, container, containerSet, ...), and needs one"
+        );
         report.say("template", message);
     }
     let tasks = template.dag.iter().flat_map(|dag| &dag.tasks).map(|task| &task.name);
@@ -96,6 +100,10 @@ fn task(spec: &WorkflowSpec, tasks: &[DagTask], task: &DagTask, report: &mut Rep
     let name = &task.name;
     if tasks.iter().filter(|other| other.name == *name).count() > 1 {
         report.say("template", format!("two tasks are named `{name}`"));
+    }
+    // It runs a template of another object, or one of its own.
+    if ["templateRef", "inline"].iter().any(|field| task.others.contains_key(*field)) {
+        return;
     }
     let Some(template) = template_named(spec, &task.template) else {
         return report
@@ -137,7 +145,7 @@ fn loops(tasks: &[DagTask], task: &DagTask, report: &mut Report<'_>) {
     // The check of references reports a missing task or output.
     let producer = reference.strip_prefix("tasks.").and_then(|rest| rest.split('.').next());
     let producer = tasks.iter().find(|other| Some(other.name.as_str()) == producer);
-    if let Some(producer) = producer.filter(|other| !task.dependencies.contains(&other.name)) {
+    if let Some(producer) = producer.filter(|other| !task.waits_for().contains(&other.name)) {
         let message = format!(
             "task `{name}` loops over a list of `{}` and does not wait for it",
             producer.name
@@ -155,7 +163,7 @@ fn artifacts(
     let name = &task.name;
     for artifact in &wanted.artifacts {
         let is_given = given.artifacts.iter().any(|other| other.name == artifact.name);
-        if !is_given && artifact.s3.is_none() && artifact.optional != Some(true) {
+        if !is_given && !artifact.has_place() && artifact.optional != Some(true) {
             report.say("artifact", format!("task `{name}` is not given `{}`", artifact.name));
         }
     }
@@ -165,6 +173,9 @@ fn artifacts(
                 format!("task `{name}` is given `{}`, which it does not take", artifact.name);
             report.say("artifact", message);
         }
+        if artifact.has_place() {
+            continue;
+        }
         let from = artifact.from.as_deref().unwrap_or_default();
         let Some(producer) = from.strip_prefix("{{tasks.").and_then(|rest| rest.split('.').next())
         else {
@@ -173,7 +184,7 @@ fn artifacts(
         };
         // The check of references reports a missing task or output.
         let exists = tasks.iter().any(|other| other.name == producer);
-        if exists && !task.dependencies.iter().any(|needed| needed == producer) {
+        if exists && !task.waits_for().iter().any(|needed| needed == producer) {
             let message = format!("task `{name}` takes from `{producer}` and does not wait for it");
             report.say("artifact", message);
         }
@@ -187,23 +198,8 @@ fn artifacts(
     }
 }
 
-/// If several containers failed, Argo uses the first by name for the workflow's message. One
-/// that did not run because another failed must not come before it.
-fn causes(owner: &str, set: &ContainerSet, report: &mut Report<'_>) {
-    for container in &set.containers {
-        for needed in container.dependencies.iter().filter(|needed| **needed > container.name) {
-            let name = &container.name;
-            let message = format!(
-                "`{owner}/{name}` waits for `{needed}` and comes before it by name: its message \
-                 would hide why `{needed}` failed"
-            );
-            report.say("name", message);
-        }
-    }
-}
-
 /// Removes items without remaining dependencies until there are none; the rest is a cycle.
-fn cycle(owner: &str, edges: &[(&str, &Vec<String>)], report: &mut Report<'_>) {
+fn cycle(owner: &str, edges: &[(&str, Vec<String>)], report: &mut Report<'_>) {
     let names: BTreeSet<&str> = edges.iter().map(|(name, _)| *name).collect();
     for (name, needs) in edges {
         for needed in needs.iter().filter(|needed| !names.contains(needed.as_str())) {

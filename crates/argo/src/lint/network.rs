@@ -50,7 +50,7 @@ fn pod(spec: &WorkflowSpec, template: &Template, objects: &Objects, report: &mut
             report.say("network", format!("`{name}`: no policy denies {direction} by default"));
         }
     }
-    let mut needs = vec![("names (DNS)", "UDP", 53), ("names (DNS)", "TCP", 53)];
+    let mut needs = vec![("names (DNS)", "UDP", 53_u16), ("names (DNS)", "TCP", 53)];
     needs.push(("the Kubernetes API", "TCP", 443));
     for (what, protocol, number) in needs {
         let allowed = rules(&policies).any(|rule| {

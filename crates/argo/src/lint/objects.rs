@@ -1,10 +1,10 @@
-//! Reads manifests into typed objects, which reject unknown fields.
+//! Reads manifests into typed objects, after a check of all fields by the schemas.
 
 use document::Document;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
+use super::schema::{self, Known as Kind};
 use super::{File, Finding, Place, values};
 use crate::agent::objects::DaemonSet;
 use crate::cluster::{
@@ -15,6 +15,7 @@ use crate::pod::Labels;
 use crate::serving::objects::{Autoscaler, Deployment, InferenceService, Service};
 use crate::workflow::{CronWorkflow, WorkflowSpec, WorkflowTemplate};
 use crate::yaml::{self, Misfit};
+use crate::{LYNCEUS, PART_OF, PIPELINE};
 
 type Placed<T> = Vec<(Place, T)>;
 
@@ -38,8 +39,6 @@ pub(super) struct Objects {
     pub(super) autoscalers: Placed<Autoscaler>,
     pub(super) inference_services: Placed<InferenceService>,
     pub(super) kustomizations: Placed<Kustomization>,
-    /// Objects of other projects, which are not checked.
-    pub(super) others: Placed<Value>,
 }
 
 /// A workflow and the object that holds it.
@@ -61,10 +60,13 @@ struct Head {
     metadata: Option<Known>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Known {
     #[serde(default)]
     name: String,
+    #[serde(default)]
+    generate_name: String,
     #[serde(default)]
     labels: Labels,
 }
@@ -99,49 +101,68 @@ impl Objects {
             Ok(head) => head,
             Err(misfit) => return refuse(&place, "fields", misfit),
         };
-        let (name, labels) = head.metadata.map(|it| (it.name, it.labels)).unwrap_or_default();
-        place.object = format!("{}/{name}", head.kind);
-        let Some(expected) = api_version(&head.kind) else {
-            let message = format!("`{}` is not a kind that the manifests use", head.kind);
-            return refuse(&place, "kind", whole(message));
+        let known = head.metadata.unwrap_or_default();
+        place.object = format!("{}/{}", head.kind, known.name);
+        let (version, kind) = (head.api_version.as_str(), head.kind.as_str());
+        let definition = match definition_of(version, kind) {
+            Ok(definition) => definition,
+            Err(message) => return refuse(&place, "kind", whole(message)),
         };
-        if head.api_version != expected {
-            let found = &head.api_version;
-            let message = format!("apiVersion is `{found}` and has to be `{expected}`");
-            refuse(&place, "kind", whole(message));
-        }
-        let kind = head.kind.as_str();
-        let read = match kind {
-            "WorkflowTemplate" => push(&mut self.workflow_templates, &place, &text),
-            "CronWorkflow" => push(&mut self.cron_workflows, &place, &text),
-            "ConfigMap" => push(&mut self.config_maps, &place, &text),
-            "ServiceAccount" => push(&mut self.service_accounts, &place, &text),
-            "Secret" => push(&mut self.token_secrets, &place, &text),
-            "Role" => push(&mut self.roles, &place, &text),
-            "RoleBinding" => push(&mut self.role_bindings, &place, &text),
-            "ClusterRole" => push(&mut self.cluster_roles, &place, &text),
-            "ClusterRoleBinding" => push(&mut self.cluster_role_bindings, &place, &text),
-            "NetworkPolicy" => push(&mut self.network_policies, &place, &text),
-            "Namespace" => push(&mut self.namespaces, &place, &text),
-            "Deployment" => push(&mut self.deployments, &place, &text),
-            "DaemonSet" => push(&mut self.daemon_sets, &place, &text),
-            "Service" => push(&mut self.services, &place, &text),
-            "HorizontalPodAutoscaler" => push(&mut self.autoscalers, &place, &text),
-            "InferenceService" => push(&mut self.inference_services, &place, &text),
-            "PrometheusRule" => push(&mut self.others, &place, &text),
-            _ => push(&mut self.kustomizations, &place, &text),
-        };
-        if let Err(misfit) = read {
+        let misfits = definition.map(|definition| schema::misfits(definition, &file.name, &text));
+        let misfits = misfits.unwrap_or_default();
+        // The other rules need the fields.
+        if misfits.is_empty()
+            && let Err(misfit) = self.push(kind, &known.labels, &place, &text)
+        {
             refuse(&place, "fields", misfit);
         }
-        for message in values::wrong_labels(&labels) {
+        misfits.into_iter().for_each(|misfit| refuse(&place, "fields", misfit));
+        for message in values::wrong_labels(&known.labels) {
             refuse(&place, "value", whole(message));
         }
-        if kind != "Kustomization" {
-            let limit = if kind == "CronWorkflow" { 52 } else { 63 };
-            if let Some(message) = wrong_name(&name, limit) {
-                refuse(&place, "name", whole(message));
-            }
+        let limit = if kind == "CronWorkflow" { 52 } else { 63 };
+        let needs_name = !["Kustomization", "Component"].contains(&kind);
+        if known.name.is_empty() && known.generate_name.is_empty() && needs_name {
+            refuse(&place, "name", whole("the object has no name".to_owned()));
+        } else if is_own(&known.labels)
+            && let Some(message) = wrong_name(&known.name, limit)
+        {
+            refuse(&place, "name", whole(message));
+        }
+    }
+
+    /// Keeps an object if rules besides those of its fields are about it: objects that serve all of
+    /// a namespace, and those of Lynceus.
+    fn push(
+        &mut self,
+        kind: &str,
+        labels: &Labels,
+        place: &Place,
+        text: &str,
+    ) -> Result<(), Misfit> {
+        match kind {
+            "WorkflowTemplate" => return push(&mut self.workflow_templates, place, text),
+            "ConfigMap" => return push(&mut self.config_maps, place, text),
+            "ServiceAccount" => return push(&mut self.service_accounts, place, text),
+            "Secret" => return push(&mut self.token_secrets, place, text),
+            "NetworkPolicy" => return push(&mut self.network_policies, place, text),
+            "Namespace" => return push(&mut self.namespaces, place, text),
+            "Kustomization" => return push(&mut self.kustomizations, place, text),
+            _ if !is_own(labels) => return Ok(()),
+            _ => {}
+        }
+        match kind {
+            "CronWorkflow" => push(&mut self.cron_workflows, place, text),
+            "Role" => push(&mut self.roles, place, text),
+            "RoleBinding" => push(&mut self.role_bindings, place, text),
+            "ClusterRole" => push(&mut self.cluster_roles, place, text),
+            "ClusterRoleBinding" => push(&mut self.cluster_role_bindings, place, text),
+            "Deployment" => push(&mut self.deployments, place, text),
+            "DaemonSet" => push(&mut self.daemon_sets, place, text),
+            "Service" => push(&mut self.services, place, text),
+            "HorizontalPodAutoscaler" => push(&mut self.autoscalers, place, text),
+            "InferenceService" => push(&mut self.inference_services, place, text),
+            _ => Ok(()),
         }
     }
 
@@ -158,9 +179,11 @@ impl Objects {
         texts.find_map(|text| document::parse("document.yaml", text).ok())
     }
 
-    /// Returns the workflows of the objects: those of templates, and those inside of `CronWorkflows`.
+    /// Returns the workflows of Lynceus: those of templates, and those inside of `CronWorkflows`.
     pub(super) fn workflows(&self) -> Vec<Held<'_>> {
-        let templates = self.workflow_templates.iter().map(|(place, template)| Held {
+        let own = |metadata: &Metadata| metadata.labels.contains_key(PIPELINE);
+        let templates = self.workflow_templates.iter().filter(|(_, it)| own(&it.metadata));
+        let templates = templates.map(|(place, template)| Held {
             place,
             metadata: &template.metadata,
             spec: &template.spec,
@@ -182,21 +205,25 @@ impl Objects {
     }
 }
 
-fn api_version(kind: &str) -> Option<&'static str> {
-    Some(match kind {
-        "WorkflowTemplate" | "CronWorkflow" => "argoproj.io/v1alpha1",
-        "ConfigMap" | "ServiceAccount" | "Secret" | "Namespace" | "Service" => "v1",
-        "Deployment" | "DaemonSet" => "apps/v1",
-        "HorizontalPodAutoscaler" => "autoscaling/v2",
-        "InferenceService" => "serving.kserve.io/v1beta1",
-        "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding" => {
-            "rbac.authorization.k8s.io/v1"
+/// Returns the definition of a kind of objects, none for a kind of another project.
+fn definition_of(version: &str, kind: &str) -> Result<Option<&'static str>, String> {
+    match schema::known(version, kind) {
+        Kind::Described(definition) => Ok(Some(definition)),
+        Kind::Foreign => Ok(None),
+        Kind::Elsewhere(versions) => {
+            let versions = versions.join("` or `");
+            Err(format!("apiVersion is `{version}` and has to be `{versions}`"))
         }
-        "NetworkPolicy" => "networking.k8s.io/v1",
-        "PrometheusRule" => "monitoring.coreos.com/v1",
-        "Kustomization" => "kustomize.config.k8s.io/v1beta1",
-        _ => return None,
-    })
+        Kind::Unknown(meant) => {
+            let meant = meant.map(|meant| format!(" (did you mean `{meant}`?)"));
+            Err(format!("`{version}` has no `{kind}`{}", meant.unwrap_or_default()))
+        }
+    }
+}
+
+/// Returns whether labels are those of an object of Lynceus.
+pub(super) fn is_own(labels: &Labels) -> bool {
+    labels.get(PART_OF).is_some_and(|whole| whole == LYNCEUS)
 }
 
 fn push<T: DeserializeOwned>(to: &mut Placed<T>, place: &Place, text: &str) -> Result<(), Misfit> {
@@ -209,9 +236,6 @@ fn push<T: DeserializeOwned>(to: &mut Placed<T>, place: &Place, text: &str) -> R
 fn wrong_name(name: &str, limit: usize) -> Option<String> {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
     let outer = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    if name.is_empty() {
-        return Some("the object has no name".to_owned());
-    }
     if !name.chars().all(inner) || !name.starts_with(outer) || !name.ends_with(outer) {
         return Some(format!(
             "`{name}` is not the name of an object: lower-case letters, digits and `-`"

@@ -173,7 +173,11 @@ fn walk(value: &Value, found: &mut Vec<(Reference, String)>) {
     match value {
         Value::String(text) => found.extend(split(text).into_iter().map(|r| (r, text.clone()))),
         Value::Array(values) => values.iter().for_each(|value| walk(value, found)),
-        Value::Object(fields) => fields.values().for_each(|value| walk(value, found)),
+        // Metrics and hooks have variables of their own.
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(name, _)| !["metrics", "hooks"].contains(&name.as_str()))
+            .for_each(|(_, value)| walk(value, found)),
         _ => {}
     }
 }

@@ -1,11 +1,20 @@
 //! Checks Pod Security `restricted` for the containers of steps and of Argo, and a read-only root
 //! file system.
 
-use super::{Report, containers, values};
-use crate::pod::{Container, SecurityContext};
+use document::http::names_secret;
+
+use super::{Report, containers, schema, values};
+use crate::pod::{Container, FieldSource, SecurityContext};
 use crate::step::PodSpecPatch;
 use crate::workflow::{Template, WorkflowSpec};
 use crate::yaml;
+
+/// The definition of the pod that patches change.
+const POD: &str = "io.k8s.api.core.v1.PodSpec";
+
+/// Kinds of volumes that Pod Security `restricted` allows, besides emptyDir, configMap and secret.
+const RESTRICTED_VOLUMES: [&str; 5] =
+    ["csi", "downwardAPI", "ephemeral", "persistentVolumeClaim", "projected"];
 
 pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
     let pod = spec.security_context.clone().unwrap_or_default();
@@ -31,14 +40,13 @@ pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
         );
     }
     for volume in &spec.volumes {
-        let count =
-            [volume.empty_dir.is_some(), volume.config_map.is_some(), volume.secret.is_some()];
-        let is_on_node = volume.host_path.is_some();
-        if is_on_node || count.iter().filter(|is_set| **is_set).count() != 1 {
-            report.say(
-                "security",
-                format!("volume `{}` has to be one of emptyDir, configMap and secret", volume.name),
-            );
+        let others = volume.others.keys().map(String::as_str);
+        let refused = others.filter(|kind| !RESTRICTED_VOLUMES.contains(kind));
+        for kind in refused.chain(volume.host_path.iter().map(|_| "hostPath")) {
+            let name = &volume.name;
+            let message =
+                format!("volume `{name}`: Pod Security `restricted` allows no volume of {kind}");
+            report.say("security", message);
         }
         if volume.empty_dir.as_ref().is_some_and(|dir| dir.size_limit.is_none()) {
             report.say("resources", format!("volume `{}` has no sizeLimit", volume.name));
@@ -58,6 +66,9 @@ fn patch(spec: &WorkflowSpec, report: &mut Report<'_>) {
         return report
             .say("security", "podSpecPatch has to secure Argo's containers `init` and `wait`");
     };
+    for error in schema::misfits_of_patch(POD, patch) {
+        report.say("fields", format!("podSpecPatch: {error}"));
+    }
     let patch: PodSpecPatch = match yaml::read(patch) {
         Ok(patch) => patch,
         Err(error) => return report.say("security", format!("podSpecPatch: {error}")),
@@ -71,8 +82,8 @@ fn patch(spec: &WorkflowSpec, report: &mut Report<'_>) {
 }
 
 pub(super) fn template(template: &Template, report: &mut Report<'_>) {
-    let patch = template.pod_spec_patch.as_deref().map(yaml::read::<PodSpecPatch>);
-    if let Some(Err(error)) = patch {
+    let patch = template.pod_spec_patch.as_deref();
+    for error in patch.into_iter().flat_map(|patch| schema::misfits_of_patch(POD, patch)) {
         report.say("fields", format!("`{}`: podSpecPatch: {error}", template.name));
     }
     for (name, container) in containers(template) {
@@ -97,6 +108,16 @@ pub(super) fn on_node(
     let is_root = context.run_as_non_root == Some(false) || context.run_as_user == Some(0);
     if is_root && !may_be_root {
         report.say("security", format!("`{owner}` may not run as root"));
+    }
+    let sourced = container.env.iter().filter(|it| it.value_from != FieldSource::default());
+    for variable in sourced.filter(|it| it.value.as_ref().is_some_and(|value| !value.is_empty())) {
+        let name = &variable.name;
+        report.say("value", format!("`{owner}`: `{name}` has a value and a source of its value"));
+    }
+    let named = container.env.iter().filter(|variable| names_secret(&variable.name));
+    for variable in named.filter(|it| it.value.as_ref().is_some_and(|value| !value.is_empty())) {
+        let name = &variable.name;
+        report.say("secret", format!("`{owner}`: the value of `{name}` belongs into a Secret"));
     }
     let root = container.security_context.as_ref().and_then(|c| c.read_only_root_filesystem);
     if root != Some(true) {

@@ -84,7 +84,7 @@ fn services(objects: &Objects, findings: &mut Vec<Finding>) {
         };
         for port in &service.spec.ports {
             let mut ports = pods.spec.containers.iter().flat_map(|container| &container.ports);
-            if !ports.any(|known| known.name == port.target_port) {
+            if !ports.any(|known| known.is_named(&port.target_port)) {
                 let name = &port.target_port;
                 report.say("reference", format!("the pods have no port named `{name}`"));
             }
@@ -185,7 +185,7 @@ fn probes(what: &str, probe: Option<&Probe>, container: &Container, report: &mut
     if !path.starts_with("/v2/health/") {
         report.say("settings", format!("`{owner}`: {what}: `{path}` is not a health endpoint"));
     }
-    if container.ports.iter().all(|known| known.name != *port) {
+    if container.ports.iter().all(|known| !known.is_named(port)) {
         report.say("reference", format!("`{owner}`: {what}: there is no port named `{port}`"));
     }
 }

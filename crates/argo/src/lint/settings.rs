@@ -35,11 +35,13 @@ pub(super) fn template(spec: &WorkflowSpec, template: &Template, report: &mut Re
     let name = &template.name;
     // A failed tick is not retried: the next one scores the missed windows.
     let is_tick = spec.templates.iter().any(|other| other.container_set.is_some());
-    if template.dag.is_some() {
+    let is = |kind: &str| template.others.contains_key(kind);
+    if template.dag.is_some() || is("steps") {
         if template.active_deadline_seconds.is_some() {
-            report.say("deadline", format!("`{name}` is a dag: Argo refuses a deadline there"));
+            let message = format!("`{name}` is a dag or steps: Argo refuses a deadline there");
+            report.say("deadline", message);
         }
-    } else if template.active_deadline_seconds.is_none() {
+    } else if template.active_deadline_seconds.is_none() && !is("suspend") {
         report.say(
             "deadline",
             format!("`{name}` has no time limit: activeDeadlineSeconds is missing"),
@@ -47,12 +49,16 @@ pub(super) fn template(spec: &WorkflowSpec, template: &Template, report: &mut Re
     }
     if let Some(retry) = &template.retry_strategy {
         for text in [&retry.backoff.duration, &retry.backoff.max_duration] {
-            if !values::is_duration(text) {
+            if !text.is_empty() && !values::is_duration(text) {
                 report.say("value", format!("`{name}`: `{text}` is not a duration, such as 10s"));
             }
         }
         let expected = resources::retry_expression();
-        if retry.expression != expected {
+        if retry.expression.is_empty() {
+            let message =
+                format!("`{name}` is retried after any failure: set expression: {expected}");
+            report.say("retry", message);
+        } else if retry.expression != expected {
             report.say(
                 "retry",
                 format!("`{name}` is retried on `{}` and not on `{expected}`", retry.expression),
@@ -81,7 +87,7 @@ pub(super) fn mutexes(objects: &Objects, findings: &mut Vec<Finding>) {
 
 pub(super) fn cron(cron: &CronWorkflow, report: &mut Report<'_>) {
     let spec = &cron.spec;
-    if TimeZone::get(&spec.timezone).is_err() {
+    if !spec.timezone.is_empty() && TimeZone::get(&spec.timezone).is_err() {
         report.say("value", format!("`{}` is not a time zone, such as Etc/UTC", spec.timezone));
     }
     if spec.concurrency_policy != "Forbid" {

@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Object, Selector};
-use crate::pod::{Container, Labels, PodSecurityContext, Volume};
+use crate::pod::{Container, IntOrString, Labels, PodSecurityContext, Volume};
 
 /// The pods of the endpoint.
 pub type Deployment = Object<DeploymentSpec>;
 
 /// The specification of a Deployment.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct DeploymentSpec {
     /// Its pods.
     pub selector: Selector,
@@ -23,7 +23,7 @@ pub struct DeploymentSpec {
 
 /// How pods are replaced.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Strategy {
     /// One more pod than the replica count, and none fewer.
     pub rolling_update: RollingUpdate,
@@ -31,17 +31,17 @@ pub struct Strategy {
 
 /// How many pods there may be while some are replaced.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct RollingUpdate {
     /// More than wanted.
-    pub max_surge: u32,
+    pub max_surge: IntOrString,
     /// Fewer than wanted.
-    pub max_unavailable: u32,
+    pub max_unavailable: IntOrString,
 }
 
 /// Labels and contents of pods.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct PodTemplate {
     /// Labels.
     pub metadata: PodMetadata,
@@ -51,7 +51,7 @@ pub struct PodTemplate {
 
 /// Labels of pods.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct PodMetadata {
     /// The labels.
     pub labels: Labels,
@@ -62,11 +62,12 @@ pub struct PodMetadata {
 
 /// Contents of a pod.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct PodSpec {
     /// Its identity.
     pub service_account_name: String,
     /// Whether it gets the identity's token.
+    #[serde(default = "crate::cluster::yes")]
     pub automount_service_account_token: bool,
     /// Security context of its containers.
     pub security_context: PodSecurityContext,
@@ -82,7 +83,7 @@ pub struct PodSpec {
 
 /// Taints that a pod tolerates.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct Toleration {
     /// `Exists`, without a key: all taints.
     pub operator: String,
@@ -93,7 +94,7 @@ pub type Service = Object<ServiceSpec>;
 
 /// Which pods, at which ports.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ServiceSpec {
     /// The pods.
     pub selector: Labels,
@@ -103,13 +104,13 @@ pub struct ServiceSpec {
 
 /// A port of a Service.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ServicePort {
     /// Its name.
     pub name: String,
     /// Its number.
     pub port: u16,
-    /// The name of the pods' port.
+    /// The name or the number of the pods' port.
     pub target_port: String,
 }
 
@@ -118,11 +119,12 @@ pub type Autoscaler = Object<AutoscalerSpec>;
 
 /// The scaled object, the bounds, and the metrics.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct AutoscalerSpec {
     /// The scaled object.
     pub scale_target_ref: TargetRef,
     /// Fewest replicas.
+    #[serde(default = "one")]
     pub min_replicas: u32,
     /// Most replicas.
     pub max_replicas: u32,
@@ -132,7 +134,7 @@ pub struct AutoscalerSpec {
 
 /// An object by kind and name.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct TargetRef {
     /// `apps/v1`.
     pub api_version: String,
@@ -144,7 +146,7 @@ pub struct TargetRef {
 
 /// A metric by which replicas are scaled.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct ScaleMetric {
     /// `Resource`.
     #[serde(rename = "type")]
@@ -155,7 +157,7 @@ pub struct ScaleMetric {
 
 /// A resource and its target.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct ScaleResource {
     /// `cpu`.
     pub name: String,
@@ -165,7 +167,7 @@ pub struct ScaleResource {
 
 /// A target.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ScaleTarget {
     /// `Utilization`.
     #[serde(rename = "type")]
@@ -179,7 +181,7 @@ pub type InferenceService = Object<InferenceServiceSpec>;
 
 /// The specification of an `InferenceService`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct InferenceServiceSpec {
     /// The pods of the endpoint.
     pub predictor: Predictor,
@@ -187,13 +189,16 @@ pub struct InferenceServiceSpec {
 
 /// The pods of the endpoint, and their number.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Predictor {
     /// Fewest replicas.
+    #[serde(default = "one")]
     pub min_replicas: u32,
     /// Most replicas.
+    #[serde(default = "any_number")]
     pub max_replicas: u32,
     /// `cpu`.
+    #[serde(default = "cpu")]
     pub scale_metric: String,
     /// Percent of the request.
     pub scale_target: u32,
@@ -202,6 +207,7 @@ pub struct Predictor {
     /// Their identity.
     pub service_account_name: String,
     /// Whether they get the identity's token.
+    #[serde(default = "crate::cluster::yes")]
     pub automount_service_account_token: bool,
     /// Security context of their containers.
     pub security_context: PodSecurityContext,
@@ -210,4 +216,17 @@ pub struct Predictor {
     /// Their volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Volume>,
+}
+
+/// What Kubernetes and `KServe` assume where nothing is said.
+const fn one() -> u32 {
+    1
+}
+
+const fn any_number() -> u32 {
+    u32::MAX
+}
+
+fn cpu() -> String {
+    "cpu".to_owned()
 }
