@@ -134,9 +134,7 @@ pub fn fit_rows(settings: &Settings, rows: &impl Rows) -> Result<Fitted, FitErro
     }
     let [long, short, level] = moments.map(|moments| Distances::of(&moments, settings.ridge));
     let (long, short, level) = (long?, short?, level?);
-    let lasted_ms = i64::try_from(overview.longest()).unwrap_or(i64::MAX);
-    let lasted_ms = lasted_ms.saturating_mul(rows.step().ms());
-    let known = Known::new(&long.whole, seen, lasted_ms);
+    let known = Known::new(&long.whole, seen, overview.longest(), rows.step());
     let without = [&long.without[..], &short.without, &level.without];
     let scored = pass.score(without, &known, &long.whole)?;
     let training = Training { scores: scored.long, memories: scored.memories };
@@ -201,8 +199,21 @@ impl Distances {
     }
 }
 
-/// Returns the share of the ridge for a covariance of this number of rows: the whole ridge up to 10
-/// rows per feature, a third of it from 30 rows per feature.
+/// Returns the share of the ridge for a covariance of this number of rows: the whole ridge up to 3
+/// rows per feature, a third of it from 9 rows per feature.
 fn ridge_share(rows: f64, features: usize) -> f64 {
-    (10.0 * features as f64 / rows.max(1.0)).clamp(1.0 / 3.0, 1.0)
+    (3.0 * features as f64 / rows.max(1.0)).clamp(1.0 / 3.0, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ridge_share;
+
+    #[test]
+    fn ridge_is_whole_for_few_rows_per_feature_and_a_third_for_many() {
+        for (rows, share) in [(20.0, 1.0), (300.0, 1.0), (600.0, 0.5), (900.0, 1.0 / 3.0)] {
+            assert!((ridge_share(rows, 100) - share).abs() < 1e-12, "{rows}");
+        }
+        assert!((ridge_share(1e9, 100) - 1.0 / 3.0).abs() < 1e-12);
+    }
 }

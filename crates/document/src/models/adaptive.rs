@@ -44,8 +44,8 @@ pub struct Adaptive {
     /// windows find smaller and slower changes, but later.
     pub window_rows: Vec<u32>,
     /// Regularisation of the distance, 0.000001 to 1000000: added to the diagonal of the
-    /// covariance, and the smallest standard deviation of a feature, if there are at most 10
-    /// training rows per feature. From 30 rows per feature on a third of it is used. A larger value
+    /// covariance, and the smallest standard deviation of a feature, if there are at most 3
+    /// training rows per feature. From 9 rows per feature on a third of it is used. A larger value
     /// gives correlations less weight.
     pub ridge: f64,
     /// Parts of the training rows for cross-fitting, 2 to 20: each part is scored by a model that

@@ -1,5 +1,6 @@
 //! The rows of training that are furthest from usual.
 
+use contract::Span;
 use models::adaptive::{Distance, Extremes, MOST_EXTREMES, single, size};
 use models::reference::quantile;
 
@@ -8,6 +9,10 @@ const APART_MS: i64 = 43_200_000;
 
 /// Shortest training with extremes.
 const SHORTEST_MS: i64 = 2 * APART_MS;
+
+/// Longest distance of rows with extremes: an hour must have several rows for its furthest one to be
+/// far from usual.
+const LONGEST_STEP_MS: i64 = 360_000;
 
 /// Quantile of the training scores below which no score is reduced.
 const FLOOR_SHARE: f64 = 0.9;
@@ -74,9 +79,11 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Takes the furthest rows of a training; a training that is too short has no extremes.
-    pub(super) fn new(distance: &Distance, mut seen: Seen, lasted_ms: i64) -> Self {
-        if lasted_ms < SHORTEST_MS {
+    /// Takes the furthest rows of a training of this number of rows, a step apart; a training that is
+    /// too short has no extremes, and one with few rows an hour.
+    pub(super) fn new(distance: &Distance, mut seen: Seen, rows: usize, step: Span) -> Self {
+        let lasted_ms = i64::try_from(rows).unwrap_or(i64::MAX).saturating_mul(step.ms());
+        if lasted_ms < SHORTEST_MS || step.ms() > LONGEST_STEP_MS {
             seen = Seen::default();
         }
         seen.cut();
@@ -103,5 +110,35 @@ impl Known {
             series.flat_map(|of| of.iter().copied().step_by(every)).collect();
         scores.sort_unstable_by(f64::total_cmp);
         self.extremes.clone().with_floor(quantile(&scores, FLOOR_SHARE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The reduction of the score of a row that is far from usual, and was so in training twice.
+    fn nearer(rows: usize, step: Span) -> f64 {
+        let distance = Distance::new(vec![0.0], vec![1.0], vec![1.0]).unwrap();
+        let mut seen = Seen::default();
+        for day in [0, 1] {
+            let mut hour = Hour::default();
+            hour.see(2 * day * APART_MS, &[8.0]);
+            hour.see(2 * day * APART_MS + 1, &[1.0]);
+            seen.extend(hour.end());
+        }
+        Known::new(&distance, seen, rows, step).nearer(&distance, &[8.0], 8 * APART_MS)
+    }
+
+    #[test]
+    fn training_of_less_than_a_day_has_no_extremes() {
+        assert!(nearer(1440, Span::from_seconds(60)) < -1.0);
+        assert_eq!(nearer(1439, Span::from_seconds(60)).to_bits(), 0.0_f64.to_bits());
+    }
+
+    #[test]
+    fn rows_an_hour_apart_have_no_extremes() {
+        assert!(nearer(240, Span::from_seconds(360)) < -1.0);
+        assert_eq!(nearer(240, Span::from_seconds(3600)).to_bits(), 0.0_f64.to_bits());
     }
 }
