@@ -88,13 +88,16 @@ impl EntityClass {
 
 /// Limits above which a class is named, as `select` chose them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ClassBounds {
     /// Probability from which a class is named.
     pub probability: f64,
-    /// Largest distance from the class's usual range at which it is named; no limit if absent.
+    /// Largest distance from the class's usual ranges at which it is named in the windows before the
+    /// deadline, while services read files and fill caches; no limit if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub distance: Option<f64>,
+    pub starting_distance: Option<f64>,
+    /// The same for the windows from the deadline on; no limit if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_distance: Option<f64>,
     /// Weight of each window of an entity, 0 to 1: neighbouring windows are similar, so each adds
     /// less information than the first.
     pub evidence_weight: f64,

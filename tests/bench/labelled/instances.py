@@ -9,7 +9,7 @@ import tempfile
 LYNCEUS = os.environ["LYNCEUS"]
 LEAVE_ONE_OUT = os.environ["LEAVE_ONE_OUT"]
 PIPELINES = pathlib.Path("pipelines").resolve()
-NOW = "2026-11-29T22:31:00Z"
+NOW = "2026-11-30T20:01:00Z"
 # These two are not what their image declares.
 DIFFERENT = ("assets-5c7d9f8b6-p9s4l", "landing-7b6f5d9c8-y7c3h")
 

@@ -123,12 +123,13 @@ impl EntityEvidence {
             let said = probability.max(f64::MIN_POSITIVE).ln().max(LEAST_LOG_PROBABILITY);
             *sum = single(f64::from(*sum) * fade + said);
         }
-        // The first window counts as if all earlier ones had been equal to it.
-        let weight = if self.windows == 0 { 0.0 } else { fade };
-        for (mean, distance) in self.distances.iter_mut().zip(distances) {
-            *mean = single(f64::from(*mean) * weight + distance * (1.0 - weight));
-        }
         self.windows = self.windows.saturating_add(1);
+        // The windows so far have all the weight: the first ones, when a service starts, are soon few of many.
+        let weight = (1.0 - fade) / (1.0 - fade.powf(f64::from(self.windows)));
+        for (mean, distance) in self.distances.iter_mut().zip(distances) {
+            let before = f64::from(*mean);
+            *mean = single(before + (distance - before) * weight);
+        }
         self.last_seen = time;
         let before = (self.class, self.unknown);
         (self.class, self.unknown) = self.verdict(rule, bounds);
@@ -163,8 +164,10 @@ impl EntityEvidence {
         }
         let probabilities = self.probabilities(bounds);
         let nearest = nearest(&probabilities);
+        let is_settled = self.windows >= rule.deadline_windows;
+        let furthest = if is_settled { bounds.settled_distance } else { bounds.starting_distance };
         let near = |class: usize, slack: f64| {
-            bounds.distance.is_none_or(|bound| self.distance(class) <= bound * slack)
+            furthest.is_none_or(|furthest| self.distance(class) <= furthest * slack)
         };
         let is_near = near(nearest.class, 1.0);
         if nearest.probability >= bounds.probability && is_near {
@@ -178,7 +181,7 @@ impl EntityEvidence {
         {
             return (Some(class), None);
         }
-        let why = match (is_near, self.windows < rule.deadline_windows) {
+        let why = match (is_near, !is_settled) {
             (false, _) if nearest.probability >= bounds.probability => Unknown::Unlike,
             (_, true) if self.class.is_none() => Unknown::TooLittleData,
             _ => Unknown::Unclear,
@@ -205,8 +208,12 @@ mod tests {
 
     const RULE: EvidenceRule =
         EvidenceRule { min_windows: 3, half_life_windows: 12.0, deadline_windows: 12 };
-    const BOUNDS: ClassBounds =
-        ClassBounds { probability: 0.9, distance: Some(1.0), evidence_weight: 0.5 };
+    const BOUNDS: ClassBounds = ClassBounds {
+        probability: 0.9,
+        starting_distance: Some(4.0),
+        settled_distance: Some(1.0),
+        evidence_weight: 0.5,
+    };
 
     fn after(windows: &[([f64; 2], [f64; 2])]) -> EntityEvidence {
         let mut entity = EntityEvidence::new(2, Timestamp::from_ms(0), "");
@@ -241,6 +248,28 @@ mod tests {
         let entity = after(&[([0.98, 0.02], [3.0, 8.0]); 20]);
         assert_eq!((entity.class, entity.unknown), (None, Some(Unknown::Unlike)));
         assert_eq!(entity.nearest(&BOUNDS).class, 0);
+    }
+
+    #[test]
+    fn deviation_of_the_start_is_forgotten_and_a_later_one_withdraws_the_class() {
+        let (start, usual) = (([0.98, 0.02], [9.0, 9.0]), ([0.98, 0.02], [0.1, 9.0]));
+        let (mut windows, miner) = (vec![start], ([0.98, 0.02], [3.0, 9.0]));
+        windows.extend([usual; 11]);
+        let entity = after(&windows);
+        assert_eq!(entity.class, Some(0), "distance {}", entity.distance(0));
+        windows.extend([miner; 2]);
+        assert_eq!(after(&windows).class, Some(0));
+        windows.extend([miner; 10]);
+        let entity = after(&windows);
+        assert_eq!((entity.class, entity.unknown), (None, Some(Unknown::Unlike)));
+    }
+
+    #[test]
+    fn mean_distance_weighs_all_windows_so_far_by_their_age() {
+        let entity = after(&[([0.5; 2], [4.0, 0.0]), ([0.5; 2], [1.0, 0.0])]);
+        let fade = 0.5_f64.powf(1.0 / 12.0);
+        let expected = (4.0 * fade + 1.0) / (fade + 1.0);
+        assert!((entity.distance(0) - expected).abs() < 1e-6, "{}", entity.distance(0));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use contract::{FeatureContract, StepError};
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
-/// Number of features whose distances make the distance of a row.
-const TELLING: usize = 3;
+/// Maximum number of causes of a mismatch.
+const CAUSES: usize = 3;
 /// Limit of the distance of a feature.
 const MOST: f64 = 10.0;
 /// Share of a class's rows below its usual range.
@@ -130,7 +130,7 @@ impl Profiles {
         };
         let mut beyond: Vec<(f64, usize)> = (0..row.len()).filter_map(outside).collect();
         beyond.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        beyond.truncate(TELLING);
+        beyond.truncate(CAUSES);
         let total: f64 = beyond.iter().map(|(beyond, _)| beyond).sum();
         let cause = |(beyond, feature): (f64, usize)| {
             let range = ranges[feature]?;
@@ -156,8 +156,9 @@ pub struct Distances<'a> {
 }
 
 impl Distances<'_> {
-    /// Returns the distance of a row from each class, in the order of the names: the mean of the
-    /// three features that are furthest outside the class's usual range, in spreads.
+    /// Returns the distance of a row from each class, in the order of the names: the Euclidean
+    /// distance from the class's usual ranges, each feature in its spreads. One feature that is far
+    /// outside counts as much as many that are somewhat outside.
     ///
     /// # Panics
     /// If the row does not have the features of the profiles.
@@ -167,17 +168,10 @@ impl Distances<'_> {
         let row: Vec<f64> =
             row.iter().zip(units).map(|(value, unit)| (value / unit).asinh()).collect();
         let of_class = |ranges: &Vec<Option<[f64; 2]>>| {
-            let mut largest = [0.0; TELLING];
-            for (feature, (value, range)) in row.iter().zip(ranges).enumerate() {
-                let Some(range) = range else { continue };
-                let mut beyond = self.profiles.outside(feature, *range, *value);
-                for kept in &mut largest {
-                    if beyond > *kept {
-                        std::mem::swap(kept, &mut beyond);
-                    }
-                }
-            }
-            largest.iter().sum::<f64>() / TELLING as f64
+            let outside = row.iter().zip(ranges).enumerate().filter_map(|(feature, (value, range))| {
+                Some(self.profiles.outside(feature, (*range)?, *value))
+            });
+            outside.map(|beyond| beyond.powi(2)).sum::<f64>().sqrt()
         };
         self.moved.iter().map(of_class).collect()
     }

@@ -28,7 +28,7 @@ const LEAST_PROBABILITY: f64 = 0.5;
 /// Lowest bound of the distance from a class, in spreads of a feature beyond its usual range.
 /// Otherwise classes that are very regular in training would reject a window with a tiny
 /// difference.
-const LEAST_DISTANCE: f64 = 0.5;
+const LEAST_DISTANCE: f64 = 1.0;
 
 /// How entities are left out, repeatedly.
 #[derive(Debug, Clone, Copy)]
@@ -178,7 +178,12 @@ pub(crate) fn follow(
 
 /// Returns bounds under which no class is assigned, with a weight of evidence.
 fn open(weight: f64) -> ClassBounds {
-    ClassBounds { probability: 2.0, distance: None, evidence_weight: weight }
+    ClassBounds {
+        probability: 2.0,
+        starting_distance: None,
+        settled_distance: None,
+        evidence_weight: weight,
+    }
 }
 
 /// Chooses when a class is assigned: the weight of evidence with the lowest log loss, the lowest
@@ -193,7 +198,8 @@ pub(crate) fn choose_bounds(
     let bounds = open(best_weight(&held, rule));
     let bounds = ClassBounds {
         probability: probability_bound(&held, classify, rule, &bounds),
-        distance: distance_bound(&held, classify, rule, &bounds),
+        starting_distance: distance_bound(&held, classify, rule, false),
+        settled_distance: distance_bound(&held, classify, rule, true),
         evidence_weight: bounds.evidence_weight,
     };
     raised(&held, classify, rule, bounds)
@@ -278,26 +284,29 @@ fn probability_bound(
 }
 
 /// Returns the distance from the correct class that all but the allowed share of entities stay
-/// within, after each of their windows; `None` if the document sets no bound.
+/// within, after each of their windows before the deadline, or after each of the later ones if
+/// `is_settled`; `None` if the document sets no bound, or no entity has such windows.
 fn distance_bound(
     held: &[&Held],
     classify: &Classify,
     rule: &EvidenceRule,
-    bounds: &ClassBounds,
+    is_settled: bool,
 ) -> Option<f64> {
     if classify.unknown.unlike_ratio <= 0.0 {
         return None;
     }
-    let furthest = held.par_iter().map(|held| {
-        let mut furthest: f64 = 0.0;
-        follow(held, rule, bounds, |number, evidence| {
-            if number >= rule.min_windows as usize {
-                furthest = furthest.max(evidence.distance(held.class));
+    let furthest_of = |held: &&Held| {
+        let mut furthest: Option<f64> = None;
+        follow(held, rule, &open(1.0), |_, evidence| {
+            let windows = evidence.windows;
+            if windows >= rule.min_windows && (windows >= rule.deadline_windows) == is_settled {
+                let distance = evidence.distance(held.class);
+                furthest = Some(furthest.map_or(distance, |furthest| furthest.max(distance)));
             }
         });
         furthest
-    });
-    let mut furthest: Vec<f64> = furthest.collect();
+    };
+    let mut furthest: Vec<f64> = held.par_iter().filter_map(furthest_of).collect();
     furthest.sort_by(f64::total_cmp);
     let place = (1.0 - classify.unknown.unlike_ratio) * furthest.len().checked_sub(1)? as f64;
     #[expect(

@@ -37,8 +37,9 @@ fn wrap(height: f64, words: &str, inside: &str) -> String {
 pub(super) fn confusion(classify: &ClassManifest) -> String {
     let classes = &classify.classes;
     let names: Vec<&str> = classes.iter().map(String::as_str).chain([UNKNOWN]).collect();
-    let (left, top) = (190.0, 130.0);
-    let cell = ((WIDTH - left) / names.len() as f64).min(90.0);
+    // On the right, the slanted name of the last column needs room.
+    let (left, top, right) = (190.0, 130.0, 90.0);
+    let cell = ((WIDTH - left - right) / names.len() as f64).min(90.0);
     let height = top + cell * classes.len() as f64 + 10.0;
     let mut svg = String::new();
     for (column, name) in names.iter().enumerate() {
