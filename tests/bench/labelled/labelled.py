@@ -186,7 +186,8 @@ def main():
         figures["flows"] = flows(arguments.flows)
     for name, models in figures.items():
         for model, values in models.items():
-            shown = "  ".join(f"{figure} {value:.4f}" for figure, value in values.items())
+            # No entity may have got its class, and then there is no time until it did.
+            shown = "  ".join(f"{figure} {'none' if value is None else f'{value:.4f}'}" for figure, value in values.items())
             print(f"{name:12}{model:16}{shown}")
     if arguments.json:
         pathlib.Path(arguments.json).write_text(json.dumps(figures, indent=2) + "\n")
