@@ -168,9 +168,10 @@ impl Distances<'_> {
         let row: Vec<f64> =
             row.iter().zip(units).map(|(value, unit)| (value / unit).asinh()).collect();
         let of_class = |ranges: &Vec<Option<[f64; 2]>>| {
-            let outside = row.iter().zip(ranges).enumerate().filter_map(|(feature, (value, range))| {
-                Some(self.profiles.outside(feature, (*range)?, *value))
-            });
+            let outside =
+                row.iter().zip(ranges).enumerate().filter_map(|(feature, (value, range))| {
+                    Some(self.profiles.outside(feature, (*range)?, *value))
+                });
             outside.map(|beyond| beyond.powi(2)).sum::<f64>().sqrt()
         };
         self.moved.iter().map(of_class).collect()
