@@ -120,3 +120,33 @@ fn objects_that_overlays_add_are_accepted() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn patches_of_an_overlay_are_checked_by_the_kind_that_they_change() {
+    let overlay = |kind: &str, field: &str| {
+        findings(&format!(
+            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nsortOptions: {{order: fifo}}\n\
+             resources: [../base]\npatches:\n- patch: |-\n    apiVersion: argoproj.io/v1alpha1\n    kind: {kind}\n    \
+             metadata: {{name: lynceus-cluster-score}}\n    spec:\n      {field}\n- target: {{kind: CronWorkflow}}\n  \
+             patch: |-\n    - op: remove\n      path: /spec/timezone\n"
+        ))
+    };
+    assert_eq!(overlay("CronWorkflow", "suspend: true"), [""; 0]);
+    assert_eq!(
+        overlay("CronWorkflow", "workflowSpec: {volumes: [{name: a, $patch: delete}]}"),
+        [""; 0]
+    );
+    assert_eq!(
+        overlay("CronWorkflow", "suspnd: true"),
+        [
+            "x.yaml: Kustomization/: patch of CronWorkflow: line 5, column 3: unknown field `suspnd` (did you mean \
+          `suspend`?) [fields]"
+        ]
+    );
+    assert_eq!(
+        overlay("CronWorkflo", "suspend: true"),
+        [
+            "x.yaml: Kustomization/: patch: `argoproj.io/v1alpha1` has no `CronWorkflo` (did you mean `CronWorkflow`?) [kind]"
+        ]
+    );
+}

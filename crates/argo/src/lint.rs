@@ -11,6 +11,7 @@ mod graph;
 mod network;
 mod objects;
 mod order;
+mod patches;
 mod references;
 mod schema;
 mod secrets;
@@ -110,6 +111,7 @@ pub fn check(files: &[File], programs: &Programs) -> Vec<Finding> {
     }
     settings::mutexes(&objects, &mut findings);
     order::check(&objects, &mut findings);
+    patches::check(&objects, &mut findings);
     cluster::check(&objects, &mut findings);
     network::check(&objects, &mut findings);
     serving::check(&objects, programs, &mut findings);

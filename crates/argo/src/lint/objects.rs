@@ -206,7 +206,7 @@ impl Objects {
 }
 
 /// Returns the definition of a kind of objects, none for a kind of another project.
-fn definition_of(version: &str, kind: &str) -> Result<Option<&'static str>, String> {
+pub(super) fn definition_of(version: &str, kind: &str) -> Result<Option<&'static str>, String> {
     match schema::known(version, kind) {
         Kind::Described(definition) => Ok(Some(definition)),
         Kind::Foreign => Ok(None),

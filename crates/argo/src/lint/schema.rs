@@ -203,6 +203,10 @@ impl Walk {
                 merges = true;
                 continue;
             }
+            // Directions of a patch, such as `$patch: delete`.
+            if self.is_patch && key.text.starts_with('$') {
+                continue;
+            }
             match (&schema.properties, schema.additional_properties.as_deref()) {
                 (Some(known), _) => match known.get(&key.text) {
                     Some(schema) => self.value(schema, of, &key.text, value),
