@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use contract::validation::PartSummary;
-use contract::{StepError, Timestamp, artifact, least};
+use contract::{Span, StepError, Timestamp, artifact, least};
 use document::document::SplitBy;
 use document::sections::Validate as Sections;
 use frames::{FeatureTable, is_normal};
@@ -225,19 +225,28 @@ impl Parts {
             ))
             .hint(self.normal_hint(table, &document.labels.normal)));
         }
+        let range = document.least.range(table.table.entities.len());
         Err(StepError::refused(format!(
             "the {part_name} part has {rows} rows, at least {least} are needed"
         ))
-        .hint(format!(
-            "set `range` to at least `{}`, or make `split.gap`, `split.validation` and `split.test` smaller",
-            document.least.range(table.table.entities.len())
-        )))
+        .hint(size_hint(part, range)))
+    }
+}
+
+fn size_hint(part: Part, range: Span) -> String {
+    match part {
+        Part::Train => format!(
+            "set `range` to at least `{range}`, or make `split.gap`, `split.validation` and `split.test` smaller"
+        ),
+        Part::Validation | Part::Test => format!(
+            "set `range` to at least `{range}`, or make `split.validation` larger or `split.gap` smaller"
+        ),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use contract::{FeatureContract, Span};
+    use contract::FeatureContract;
     use frames::{RowLabels, Table};
     use proptest::prelude::*;
 
