@@ -11,8 +11,8 @@ use contract::Stage;
 
 use crate::Document;
 use crate::below::below;
-use crate::check::{Problem, Problems};
 use crate::http::{Http, HttpSettings, InCluster};
+use crate::problem::{Problem, Problems};
 use crate::secret::Secret;
 use crate::sinks::postgres::PostgresSink;
 

@@ -22,8 +22,8 @@ use schemars::JsonSchema;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::check::{Problem, require};
 use crate::extension::Destination;
+use crate::problem::{Problem, require};
 use crate::secret::Secret;
 use crate::url::{HttpUrl, UrlError};
 

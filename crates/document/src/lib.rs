@@ -20,6 +20,7 @@ pub mod least;
 pub mod models;
 pub mod node;
 pub mod postgres;
+mod problem;
 pub mod promql;
 pub mod ranges;
 mod read;
@@ -35,9 +36,9 @@ pub mod tracking;
 mod url;
 
 pub use below::below;
-pub use check::Problem;
 pub use deserialize::closest;
 pub use document::Document;
+pub use problem::Problem;
 pub use read::{
     Changes, parse, place_of, problems, problems_in, profiles, read, read_as, read_with, to_yaml,
     write,

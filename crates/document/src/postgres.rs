@@ -6,9 +6,9 @@ use contract::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::check::{Problem, problem, require};
 use crate::extension::{Destination, FileUse};
 use crate::http::InCluster;
+use crate::problem::{Problem, problem, require};
 use crate::secret::Secret;
 
 const PORT: u16 = 5432;

@@ -8,9 +8,10 @@ use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 
 use crate::Document;
-use crate::check::{Problem, check};
+use crate::check::check;
 use crate::deserialize::{Misfit, MisfitKind, closest};
 use crate::node::{self, Node, Value};
+use crate::problem::Problem;
 
 /// Changes that are applied to a document when it is read.
 #[derive(Debug, Clone, Default)]

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
-use crate::check::{Problem, require};
+use crate::problem::{Problem, require};
 
 /// Location of a secret. A document never contains a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]

@@ -6,9 +6,9 @@ use contract::{Division, Shard, ShardCount as Count};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::check::{Problem, problem, require};
 use crate::classify::Task;
 use crate::document::Document;
+use crate::problem::{Problem, problem, require};
 use crate::sources::Source;
 
 /// Placeholder for the selector of a shard in a query.

@@ -25,9 +25,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Document;
-use crate::check::{Problem, Problems, is_name, problem, require};
 use crate::extension::Extension;
 use crate::http::Http;
+use crate::problem::{Problem, Problems, is_name, problem, require};
 
 pub use columns::{ColumnValues, SampleColumn, column_names};
 pub use entity::Entity;

@@ -6,9 +6,9 @@ use contract::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::check::{Problem, require};
 use crate::extension::{Extension, FileUse};
 use crate::http::{Http, HttpSettings};
+use crate::problem::{Problem, require};
 
 /// Servers into which trainings are mirrored. An unreachable server neither delays a run nor makes
 /// it fail: the training is mirrored after the next run, or by `lynceus track sync`.

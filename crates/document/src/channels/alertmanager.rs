@@ -6,8 +6,8 @@ use contract::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::check::{Problem, require};
 use crate::http::HttpSettings;
+use crate::problem::{Problem, require};
 
 /// Labels that each alert has by default.
 const OWN_LABELS: [&str; 5] = ["alertname", "pipeline", "entity", "kind", "severity"];

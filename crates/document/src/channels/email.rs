@@ -6,9 +6,9 @@ use contract::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::check::{Problem, require};
 use crate::extension::{Destination, Extension, FileUse};
 use crate::http::{InCluster, Tls};
+use crate::problem::{Problem, require};
 use crate::secret::Secret;
 
 /// E-mail through an SMTP server.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::check::{Problem, require};
 use crate::extension::{Extension, FileUse};
+use crate::problem::{Problem, require};
 
 /// A file of JSON lines.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -4,8 +4,8 @@ use contract::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::check::{Problem, require};
 use crate::http::HttpSettings;
+use crate::problem::{Problem, require};
 use crate::secret::Secret;
 
 /// A Telegram chat. Its `url` is that of the bot API.

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::HttpServer;
-use crate::check::Problem;
 use crate::deserialize::closest;
+use crate::problem::Problem;
 use crate::secret::Secret;
 use crate::url::HttpUrl;
 

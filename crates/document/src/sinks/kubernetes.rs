@@ -4,8 +4,8 @@ use contract::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::check::{Problem, problem};
 use crate::http::HttpSettings;
+use crate::problem::{Problem, problem};
 
 /// The API server of the cluster whose pods `task: classify` classifies. Entities are
 /// `namespace/pod`. Both `events` and `annotations` are off by default, because they change objects

@@ -6,9 +6,9 @@ use contract::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::check::{Problem, require};
 use crate::extension::{Destination, Extension, FileUse};
 use crate::postgres::PostgresServer;
+use crate::problem::{Problem, require};
 use crate::secret::Secret;
 
 /// A table of a `PostgreSQL` database with one row for each entity and window: score, verdict,

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::check::{Problem, require};
 use crate::extension::{Extension, FileUse};
+use crate::problem::{Problem, require};
 
 /// A file in the Prometheus text format for the textfile collector of `node_exporter`, replaced by
 /// each run with the last window.

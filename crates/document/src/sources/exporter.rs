@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::columns::{ColumnValues, SampleColumn};
 use super::{OfNode, Source, SourceKind, check_column};
 use crate::HttpUrl;
-use crate::check::{Problem, problem, require};
 use crate::extension::{Destination, Extension, FileUse};
 use crate::http::{Auth, HttpServer, InCluster, Proxy, Tls};
+use crate::problem::{Problem, problem, require};
 use crate::secret::Secret;
 
 /// Exporters with Prometheus' text format or `OpenMetrics`, such as `node_exporter`, scraped

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::{ColumnValues, SampleColumn};
 use super::{Source, SourceKind, check_column};
-use crate::check::{Problem, require};
 use crate::extension::Extension;
+use crate::problem::{Problem, require};
 
 /// A feature group of the catalogue, which `lynceus features publish` has written into the store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

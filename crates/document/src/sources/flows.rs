@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::columns::{ColumnValues, SampleColumn};
-use crate::check::{Problem, problem, require};
+use crate::problem::{Problem, problem, require};
 
 /// Content of the rows of a table file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::{ColumnValues, SampleColumn};
 use super::{Source, SourceKind, check_column};
-use crate::check::{Problem, problem, require};
 use crate::http::{Http, HttpSettings};
+use crate::problem::{Problem, problem, require};
 
 /// Query language of an `InfluxDB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::{ColumnValues, SampleColumn};
 use super::{Source, SourceKind};
-use crate::check::{Problem, require};
 use crate::http::{Http, HttpSettings};
+use crate::problem::{Problem, require};
 
 /// The pods of a cluster, from its API: image size, image or label, start; or its nodes with their
 /// labels. What it says of a pod or node holds from its start on; it makes no windows, and is

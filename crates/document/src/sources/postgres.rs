@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::{SampleColumn, of_names};
 use super::{Source, SourceKind};
-use crate::check::{Problem, problem, require};
 use crate::extension::{Destination, Extension, FileUse};
 use crate::postgres::PostgresServer;
+use crate::problem::{Problem, problem, require};
 use crate::secret::Secret;
 
 /// A table or a query of a `PostgreSQL` database: one row for each time and entity.

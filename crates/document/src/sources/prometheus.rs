@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::{SampleColumn, of_queries};
 use super::{Source, SourceKind};
-use crate::check::{Problem, require};
 use crate::http::{Http, HttpSettings};
+use crate::problem::{Problem, require};
 
 /// A Prometheus HTTP API. Its `url` is the base, without `/api/v1`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

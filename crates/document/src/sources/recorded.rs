@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::{ColumnValues, SampleColumn};
 use super::{Source, SourceKind, check_column};
-use crate::check::{Problem, is_name, require};
 use crate::extension::Extension;
+use crate::problem::{Problem, is_name, require};
 
 /// Samples that `collect --follow` or an agent recorded in the store, under
 /// `samples/<pipeline>/<source>/`.

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::columns::{SampleColumn, of_names};
 use super::flows::{FlowSettings, TableFormat};
 use super::{Source, SourceKind};
-use crate::check::{Problem, problem, require};
 use crate::extension::Extension;
+use crate::problem::{Problem, problem, require};
 
 /// A table in a file: CSV (plain or gzip) or Parquet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::{ColumnValues, SampleColumn};
 use super::{OfNode, Source, SourceKind, check_column};
-use crate::check::{Problem, require};
 use crate::extension::Extension;
+use crate::problem::{Problem, require};
 
 /// The JSON export of Tetragon: process events, counted for each node and step.
 ///
