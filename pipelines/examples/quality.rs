@@ -244,6 +244,8 @@ impl Set<'_> {
     fn bundle(&self, work: &Path, document: &Document, rows: &FeatureTable) -> Result<Bundle> {
         let usable: Vec<usize> = (0..rows.rows()).filter(|row| !rows.warm_up[*row]).collect();
         let cut = models::reference::whole(usable.len() as f64 * (1.0 - VALIDATION));
+        // As `split.validation` would be set for an hour of minutes.
+        let cut = cut.min(usable.len().saturating_sub(contract::least::CALIBRATION_ROWS));
         let (train, validation) = usable.split_at(cut);
         let dataset = Dataset {
             train: rows.select(train),

@@ -94,6 +94,7 @@ def cut(hours):
 
 
 CHANGES = {
+    "trained for an hour": cut(1),
     "trained for two hours": cut(2),
     "trained for a day": cut(24),
     "trained for three days": cut(72),

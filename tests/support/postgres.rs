@@ -35,6 +35,9 @@ pub(crate) struct Postgres {
 
 static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
 
+/// Roles belong to all databases of the server, so two tests do not make them at once.
+static ROLES: Mutex<()> = Mutex::new(());
+
 /// Returns whether tests with `PostgreSQL` are disabled.
 #[expect(clippy::disallowed_methods, reason = "a switch of the tests")]
 pub(crate) fn is_off() -> bool {
@@ -94,9 +97,15 @@ impl Postgres {
     /// writes.
     pub(crate) fn database_to_write(&self) -> Result<(String, String)> {
         let database = self.database()?;
-        self.run(&database, include_str!("../../crates/postgres/roles.sql"))?;
+        self.make_roles(&database)?;
         let url = self.url("lynceus_writer", &database);
         Ok((database, url))
+    }
+
+    /// Makes the roles of `roles.sql`, and their rights in a database.
+    pub(crate) fn make_roles(&self, database: &str) -> Result<()> {
+        let _alone = ROLES.lock().unwrap_or_else(PoisonError::into_inner);
+        self.run(database, include_str!("../../crates/postgres/roles.sql")).map(drop)
     }
 
     /// Runs statements as the superuser, and returns their result: one row per line, `|` between

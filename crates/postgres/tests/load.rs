@@ -4,15 +4,13 @@
 mod server;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use contract::{ErrorKind, Span, Timestamp};
 use document::postgres::{PostgresServer, PostgresTls};
 use postgres::{Column, Loaded, Loader, Rows, Target, Values};
 use server::Postgres;
-
-static ROLES: Mutex<()> = Mutex::new(());
 
 /// A database with the roles of `roles.sql`.
 struct Place {
@@ -28,11 +26,9 @@ impl Place {
         }
         let server = Postgres::shared()?;
         let database = server.database()?;
-        // Roles belong to all databases.
-        let _one = ROLES.lock().unwrap_or_else(PoisonError::into_inner);
         // Twice, since it may be run again.
         for _ in 0..2 {
-            server.run(&database, include_str!("../roles.sql"))?;
+            server.make_roles(&database)?;
         }
         Ok(Some(Self { server, database }))
     }
