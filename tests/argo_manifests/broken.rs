@@ -395,11 +395,3 @@ fn broken_rights_times_and_networks_are_found() -> anyhow::Result<()> {
 fn missing_secrets_and_closed_ways_are_found() -> anyhow::Result<()> {
     every_one_is_found(&TALKATIVE, &BROKEN_TALKS)
 }
-
-#[test]
-fn a_document_of_a_mebibyte_is_found() -> anyhow::Result<()> {
-    let long = format!("description={}", "long ".repeat(210_000));
-    let findings = manifest_findings(&files(&[&long])?);
-    assert!(findings.iter().any(|finding| finding.rule == "size"), "{findings:?}");
-    Ok(())
-}

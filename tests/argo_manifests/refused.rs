@@ -214,3 +214,11 @@ fn a_prefix_that_is_longer_than_its_address_is_found() -> anyhow::Result<()> {
         &[("prefix", POLICIES, "10.1.2.3/32", "10.1.2.3/33", "value")],
     )
 }
+
+#[test]
+fn a_document_of_a_mebibyte_is_found() -> anyhow::Result<()> {
+    let long = format!("description={}", "long ".repeat(210_000));
+    let findings = manifest_findings(&super::files(&[&long])?);
+    assert!(findings.iter().any(|finding| finding.rule == "size"), "{findings:?}");
+    Ok(())
+}

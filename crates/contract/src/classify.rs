@@ -87,6 +87,8 @@ impl EntityClass {
 }
 
 /// Limits above which a class is named, as `select` chose them.
+///
+/// Other fields are ignored: a bundle of an earlier version has one `distance` of another measure.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClassBounds {
     /// Probability from which a class is named.

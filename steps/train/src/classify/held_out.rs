@@ -196,10 +196,11 @@ pub(crate) fn choose_bounds(
 ) -> ClassBounds {
     let held: Vec<&Held> = repetitions.iter().flat_map(|repetition| &repetition.held).collect();
     let bounds = open(best_weight(&held, rule));
+    let [starting_distance, settled_distance] = distance_bounds(&held, classify, rule);
     let bounds = ClassBounds {
         probability: probability_bound(&held, classify, rule, &bounds),
-        starting_distance: distance_bound(&held, classify, rule, false),
-        settled_distance: distance_bound(&held, classify, rule, true),
+        starting_distance,
+        settled_distance,
         evidence_weight: bounds.evidence_weight,
     };
     raised(&held, classify, rule, bounds)
@@ -283,37 +284,42 @@ fn probability_bound(
     f64::max(bound, LEAST_PROBABILITY)
 }
 
-/// Returns the distance from the correct class that all but the allowed share of entities stay
-/// within, after each of their windows before the deadline, or after each of the later ones if
-/// `is_settled`; `None` if the document sets no bound, or no entity has such windows.
-fn distance_bound(
-    held: &[&Held],
-    classify: &Classify,
-    rule: &EvidenceRule,
-    is_settled: bool,
-) -> Option<f64> {
-    if classify.unknown.unlike_ratio <= 0.0 {
-        return None;
+/// Returns the distances from the correct class that all but the allowed share of entities stay
+/// within: after each of their windows before the deadline, and after each of the later ones. `None`
+/// if the document sets no bound, or no entity has such windows.
+fn distance_bounds(held: &[&Held], classify: &Classify, rule: &EvidenceRule) -> [Option<f64>; 2] {
+    let unlike_ratio = classify.unknown.unlike_ratio;
+    if unlike_ratio <= 0.0 {
+        return [None, None];
     }
     let furthest_of = |held: &&Held| {
-        let mut furthest: Option<f64> = None;
+        let mut furthest: [Option<f64>; 2] = [None, None];
         follow(held, rule, &open(1.0), |_, evidence| {
-            let windows = evidence.windows;
-            if windows >= rule.min_windows && (windows >= rule.deadline_windows) == is_settled {
+            if evidence.windows >= rule.min_windows {
+                let is_settled = evidence.windows >= rule.deadline_windows;
+                let furthest = &mut furthest[usize::from(is_settled)];
                 let distance = evidence.distance(held.class);
-                furthest = Some(furthest.map_or(distance, |furthest| furthest.max(distance)));
+                *furthest = Some(furthest.map_or(distance, |furthest| furthest.max(distance)));
             }
         });
         furthest
     };
-    let mut furthest: Vec<f64> = held.par_iter().filter_map(furthest_of).collect();
-    furthest.sort_by(f64::total_cmp);
-    let place = (1.0 - classify.unknown.unlike_ratio) * furthest.len().checked_sub(1)? as f64;
+    let furthest: Vec<[Option<f64>; 2]> = held.par_iter().map(furthest_of).collect();
+    [0, 1].map(|phase| {
+        let of_phase = furthest.iter().filter_map(|furthest| furthest[phase]);
+        within(of_phase.collect(), unlike_ratio).map(|bound| bound.max(LEAST_DISTANCE))
+    })
+}
+
+/// Returns the smallest of the distances that no more than a share of them exceed.
+fn within(mut distances: Vec<f64>, share: f64) -> Option<f64> {
+    distances.sort_by(f64::total_cmp);
+    let place = (1.0 - share) * distances.len().checked_sub(1)? as f64;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "between 0 and the number of entities"
     )]
     let place = place.ceil() as usize;
-    furthest.get(place).map(|bound| bound.max(LEAST_DISTANCE))
+    distances.get(place).copied()
 }
