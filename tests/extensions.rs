@@ -163,36 +163,32 @@ fn camel(name: &str) -> String {
 
 /// Files that use the code of a kind of detector, or a word that is also its name, for something
 /// else.
-const OTHER_USES: [&str; 8] = [
+const OTHER_USES: [&str; 6] = [
     // `task: classify` and the second stage use some kinds as class models.
+    "crates/detectors/src/diagnosis/",
     "crates/document/src/classify.rs",
-    "crates/document/src/models/diagnose.rs",
     "crates/models/src/classify/mod.rs",
     "steps/train/src/classify/fitter.rs",
-    "steps/train/src/diagnose.rs",
     // The Mahalanobis distance is a part of `adaptive`.
-    "crates/models/src/adaptive/",
+    "crates/detectors/src/adaptive/",
     // `z_score` is also a scaling.
-    "crates/models/src/scaler.rs",
-    "steps/train/src/rows.rs",
+    "crates/detectors/src/scaler.rs",
 ];
 
 #[test]
-fn detector_touches_its_three_files_and_four_lines() {
-    let folders = ["crates/document/src/models", "crates/models/src", "steps/train/src"];
-    let modules =
-        ["crates/document/src/models.rs", "crates/models/src/lib.rs", "steps/train/src/lib.rs"];
+fn detector_touches_its_folder_and_two_lines() -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     for kind in contract::DetectorKind::ALL {
         let (name, camel) = (kind.name(), camel(kind.name()));
-        folders.iter().for_each(|folder| check_files(name, &[format!("{folder}/{name}.rs")]));
-        let is_own = |file: &str| {
-            let own = folders.map(|folder| format!("{folder}/{name}"));
-            own.iter()
-                .any(|own| file.strip_prefix(own).is_some_and(|rest| rest.starts_with(['.', '/'])))
-        };
+        let folder = format!("crates/detectors/src/{name}/");
+        for file in ["mod.rs", "settings.rs", "fit.rs"] {
+            let path = root.join(&folder).join(file);
+            fs_err::metadata(path).with_context(|| format!("{name} has {file}"))?;
+        }
         let is_registration = |Mention { file, line }: &Mention| match file.as_str() {
             "crates/contract/src/detector.rs" => line.starts_with(&format!("{name}: {camel}(")),
-            file => modules.contains(&file) && line.ends_with(&format!("mod {name};")),
+            "crates/detectors/src/lib.rs" => *line == format!("pub mod {name};"),
+            _ => false,
         };
         let is_other = |Mention { file, line }: &Mention| {
             let is_scaling = line.contains("Scaling::ZScore") || line == "ZScore,";
@@ -203,17 +199,40 @@ fn detector_touches_its_three_files_and_four_lines() {
                 || is_import
                 || OTHER_USES.iter().any(|known| file.starts_with(known))
         };
-        let found = mentions(name).into_iter().filter(|it| !is_own(&it.file));
+        let found = mentions(name).into_iter().filter(|it| !it.file.starts_with(&folder));
         let (lines, rest): (Vec<&Mention>, Vec<&Mention>) =
             found.partition(|it| is_registration(it));
-        assert_eq!(
-            lines.len(),
-            4,
-            "{name}: a line in the table and a module in three crates: {lines:#?}"
-        );
+        assert_eq!(lines.len(), 2, "{name}: a line in the table and its module: {lines:#?}");
         let elsewhere: Vec<&Mention> = rest.into_iter().filter(|it| !is_other(it)).collect();
         assert_eq!(elsewhere, [] as [&Mention; 0], "{name} is named elsewhere");
     }
+    Ok(())
+}
+
+#[test]
+fn only_the_step_train_compiles_fitting() -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut found = Vec::new();
+    for folder in CODE {
+        for file in contract::artifact::files_below(&root.join(folder))? {
+            if !file.ends_with("Cargo.toml") {
+                continue;
+            }
+            let text = fs_err::read_to_string(root.join(folder).join(&file))?;
+            // The packages of `[dependencies]` that enable the feature, or candle or linfa themselves.
+            let text = text.split("[dev-dependencies]").next().unwrap_or_default();
+            let fits = |line: &str| {
+                (line.starts_with("detectors") && line.contains("fit"))
+                    || ((line.starts_with("candle") || line.starts_with("linfa"))
+                        && !line.contains("optional = true"))
+            };
+            if text.lines().any(fits) {
+                found.push(format!("{folder}/{file}"));
+            }
+        }
+    }
+    assert_eq!(found, ["steps/train/Cargo.toml"]);
+    Ok(())
 }
 
 #[test]

@@ -46,10 +46,11 @@ const MAKERS: [(&str, u8); 8] = [
 const DAMAGED: &str = "StepError::damaged";
 
 /// Component that reports a message, by the prefix of the file's path.
-const PARTS: [(&str, &str); 25] = [
+const PARTS: [(&str, &str); 26] = [
     ("crates/contract/", "Files, flags and steps"),
     ("crates/document/", "The document"),
     ("crates/yaml/", "The document"),
+    ("crates/detectors/", "Detectors"),
     ("crates/client/", "HTTP servers"),
     ("crates/frames/", "Tables between steps"),
     ("crates/models/", "Models and bundles"),

@@ -9,8 +9,8 @@ use anyhow::Result;
 use contract::artifact::{sha256, write_file};
 use contract::bundle::{CandidateManifest, FileRecord, Provenance};
 use contract::{FeatureColumn, FeatureContract, Span, Timestamp, write_json};
+use detectors::z_score::ZScore;
 use frames::{FeatureTable, Table};
-use models::z_score::ZScore;
 use models::{Candidate, Recipe, Scaler, Scaling, assemble};
 
 /// Names of the features; the third is not a feature of the model.

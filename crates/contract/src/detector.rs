@@ -1,5 +1,5 @@
-//! The kinds of detectors: one table from which the document, the models and the training take
-//! theirs, so a kind that one of them does not have does not compile.
+//! The kinds of detectors: one table from which settings, use and fitting take theirs, so a kind that
+//! lacks one of them does not compile.
 
 /// What a detector is fitted on and how it scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,9 +15,9 @@ pub enum Shape {
 /// Passes the table of the kinds to the macro of a name: a line for each kind with its name, its
 /// variant of [`DetectorKind`] and its [`Shape`], in the order of the names.
 ///
-/// The name of a kind is also the name of its module in the crates `document` (with its settings,
-/// named like the variant), `models` (with the constant `READER`) and `train` (with the constant
-/// `FITTER`).
+/// The name of a kind is also the name of its module in the crate `detectors`. The module has the
+/// constant `READER`, its module `settings` the settings, named like the variant, and its module
+/// `fit` the constant `FITTER`.
 #[macro_export]
 macro_rules! detectors {
     ($macro:ident) => {

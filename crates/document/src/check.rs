@@ -6,13 +6,13 @@ mod features;
 mod vote;
 
 use contract::Span;
+use detectors::ranges::OutOfRange;
 
 use crate::classify::Task;
 use crate::deserialize::closest;
 use crate::document::{Document, Present};
 use crate::expectations::Expectation;
 use crate::problem::{Problem, Problems, is_name, problem, require};
-use crate::ranges::OutOfRange;
 use crate::{shards, sources};
 
 /// Checks a document as a whole, part by part.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use contract::{DetectorKind, Span};
+use detectors::ranges::{DetectorSettings, OutOfRange};
+use detectors::settings::{DecisionTree, GradientBoosting, RandomForest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::models::{DecisionTree, DetectorSettings, GradientBoosting, RandomForest};
 
 /// What is found out about each window or entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -32,7 +32,7 @@ impl Task {
     /// Returns every kind of model that the task trains, in the order of their names.
     pub(crate) fn trained(
         self,
-        models: &crate::models::Models,
+        models: &detectors::settings::Models,
         settings: Option<&Classify>,
     ) -> Vec<&'static str> {
         match self {
@@ -278,6 +278,16 @@ pub fn is_identifier(column: &str) -> bool {
     }
     let last = words.iter().rev().find(|word| !word.is_empty());
     last.is_some_and(|word| IDENTIFIERS.contains(&word.as_str()))
+}
+
+impl ClassModels {
+    /// Returns the first kind of model with a parameter that is not what it may be.
+    pub(crate) fn check_ranges(&self) -> Result<(), (&'static str, OutOfRange)> {
+        for (kind, settings) in self.settings() {
+            settings.check().map_err(|error| (kind.name(), error))?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use contract::rules::Vote;
 use contract::{Span, Timestamp};
+use detectors::settings::Models;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,6 @@ use crate::classify::{Classify, Task};
 use crate::collect::Collect;
 use crate::expectations::Expectation;
 use crate::features::{FeatureRule, Fill};
-use crate::models::Models;
 use crate::scoring::Scoring;
 use crate::shards::Shards;
 use crate::sinks::Sink;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use contract::rules::Vote;
 use contract::{Span, Stage, StepError, artifact};
+use detectors::settings::Models;
 
 use crate::Document;
 use crate::alerts::Alerts;
@@ -16,7 +17,6 @@ use crate::document::{Deployment, Gate, Labels, Split};
 use crate::expectations::Expectation;
 use crate::features::{FeatureRule, Fill};
 use crate::least::Least;
-use crate::models::Models;
 use crate::scoring::Scoring;
 use crate::shards::Shards;
 use crate::sinks::Sink;

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use contract::bundle::{CandidateManifest, FileRecord};
 use contract::{FeatureContract, OTHER_VERSION_HINT, StepError, artifact, read_json};
+use detectors::detector::{self, Reader};
+use detectors::sequence::{DynMemory, Memory, Training};
 use fs_err as fs;
 
 use crate::Model;
-use crate::detector::{self, Reader};
-use crate::sequence::{DynMemory, Memory, Training};
 
 /// A candidate folder in memory, verified.
 #[derive(Debug)]

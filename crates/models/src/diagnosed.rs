@@ -7,10 +7,10 @@ use std::path::Path;
 use contract::StepError;
 use contract::bundle::{DiagnosisMember, FileRecord};
 use contract::score::{Diagnosed, Verdict};
+use detectors::diagnosis::{Diagnosis, KIND, UNKNOWN};
 use frames::FeatureTable;
 
 use crate::candidate::{check_features, read_files, read_manifest};
-use crate::diagnosis::{Diagnosis, KIND, UNKNOWN};
 use crate::scoring::{ScoreOptions, ScoreState};
 use crate::{Bundle, matrix};
 

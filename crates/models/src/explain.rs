@@ -3,10 +3,11 @@
 use contract::Timestamp;
 use contract::rules::Combine;
 use contract::score::{Cause, Combined, EntityScore, MemberScore, Verdict};
+use detectors::detector;
 use frames::FeatureTable;
 
 use crate::scoring::{Details, Judgement};
-use crate::{Bundle, Model, detector};
+use crate::{Bundle, Model};
 
 impl Bundle {
     /// Returns the verdict of a row.

@@ -3,10 +3,10 @@
 use contract::rules::{Combine, Threshold};
 use contract::score::{EntityScore, Verdict};
 use contract::{Span, StepError, Timestamp};
+use detectors::sequence::{DynMemory, DynSequence};
 use frames::FeatureTable;
 use ndarray::{Array2, ArrayView1};
 
-use crate::sequence::{DynMemory, DynSequence};
 use crate::threshold::Judged;
 use crate::vote;
 use crate::{Bundle, Model, matrix};

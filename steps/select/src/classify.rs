@@ -198,7 +198,7 @@ fn drawn(model: &ClassModel, contract: &FeatureContract) -> Option<Value> {
 
 /// Returns a node and its descendants, down to the last drawn split.
 fn node(
-    tree: &models::class_trees::ClassTree,
+    tree: &detectors::class_trees::ClassTree,
     classes: &[String],
     contract: &FeatureContract,
     at: usize,

@@ -8,14 +8,15 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use document::models::{Autoencoder, IsolationForest, OneClassSvm, Scaling};
+use detectors::Scaling;
+use detectors::autoencoder::fit::AutoencoderParams;
+use detectors::isolation_forest::fit::IsolationForestParams;
+use detectors::one_class_svm::fit::OneClassSvmParams;
+use detectors::settings::{Autoencoder, IsolationForest, OneClassSvm};
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
 use models::Detector;
 use ndarray::Array2;
-use train::autoencoder::AutoencoderParams;
-use train::isolation_forest::IsolationForestParams;
-use train::one_class_svm::OneClassSvmParams;
 
 const RUNS: usize = 5;
 

@@ -1,7 +1,7 @@
 //! Values of `--model`: a detector or the second stage.
 
 use contract::{DetectorKind, StepError};
-use document::models::Models;
+use detectors::settings::Models;
 
 /// The kind that `--model` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

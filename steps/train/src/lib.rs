@@ -1,8 +1,7 @@
 //! `train`: fits one model kind to the training part of a data set.
 //!
-//! This crate has everything for fitting a model (candle, linfa's traits, solvers); everything for
-//! using one is in `models`. Every fitter follows linfa: parameters are checked by
-//! [`linfa::ParamGuard`], checked parameters implement [`linfa::traits::Fit`].
+//! How a kind is fitted is in its folder of the crate `detectors` ([`detectors::fit`]). This crate
+//! reads the data set, searches for parameters, fits, and writes the candidate.
 //!
 //! The same rows, parameters and seed give the same bytes: at any number of threads, because
 //! threads share work by the row, the tree or the trial and their results are combined in that
@@ -15,54 +14,31 @@
 //! library; second, `adaptive`, because it uses `ndarray`'s products. `tests/golden.rs` compares
 //! all others with hashes.
 
-pub mod adaptive;
-pub mod autoencoder;
-mod bins;
-mod class_tree;
 mod classify;
-mod columns;
-pub mod cross_validation;
-pub mod decision_tree;
-mod detectors;
-pub mod diagnose;
-pub mod error;
-mod gradient_boosting;
-pub mod isolation_forest;
+mod files;
 mod kind;
-pub mod labelled;
-pub mod mahalanobis;
-mod network;
-mod nystroem;
-pub mod one_class_svm;
-pub mod params;
-pub mod parts;
-pub mod random_forest;
-mod rows;
+mod labelled;
 pub mod search;
-mod smo;
-mod supervised;
-pub mod z_score;
 
 use contract::bundle::{CandidateManifest, FileRecord};
 use contract::steps::TrainArgs;
 use contract::trial::Trial;
 use contract::{DetectorKind, FeatureContract, Outcome, StepError, artifact};
-use document::models::Models;
+use detectors::fit::{
+    ClassesJob, FitClasses, FitError, FitRows, FitSequence, Fitted, Fitter, Job, parameters,
+    warn_of_empty,
+};
+use detectors::sequence::TRAINING_FILE;
+use detectors::settings::Models;
 use document::sections::Train as Sections;
 use frames::{Dataset, FeatureTable};
 use linfa::dataset::DatasetBase;
 use models::matrix;
 use models::measure::normal_rows;
-use models::sequence::TRAINING_FILE;
 use serde_json::Value;
 
-pub use error::FitError;
-pub use params::Unchecked;
-
-use crate::detectors::{ClassesJob, FitClasses, FitRows, FitSequence, Fitted, Fitter, Job};
+use crate::files::Files;
 use crate::kind::Trained;
-use crate::labelled::Labelled;
-use crate::parts::Files;
 use crate::search::{Hunt, Searched};
 
 /// Name of the model's file in a candidate folder.
@@ -78,7 +54,13 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let kind = match trained {
         Trained::Detector(kind) => kind,
         Trained::Diagnosis => {
-            return run_supervised(args, &document, trained.name(), diagnose::fit, outcome);
+            return run_supervised(
+                args,
+                &document,
+                trained.name(),
+                detectors::diagnosis::fit::fit,
+                outcome,
+            );
         }
     };
     match Fitter::of(kind) {
@@ -108,8 +90,7 @@ fn run_rows(
         models: &document.models,
         seed: args.seed,
         threads: usize::from(args.common.threads),
-        validation: &validation,
-        normal: &normal,
+        validation: &|| matrix(&validation.select(&normal)),
     };
     let of_model = |error: FitError| error.of_model(kind.name());
     let mut trials = Vec::new();
@@ -159,7 +140,8 @@ fn run_sequence(
     let of_model = |error: FitError| error.of_model(kind.name());
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| of_model(error.into()))?;
-    let fitted = pool.install(|| fit(&document.models, &files, outcome)).map_err(of_model)?;
+    let fitted =
+        pool.install(|| fit(&document.models, &files, &contract, outcome)).map_err(of_model)?;
     write_fitted(args, &contract, rows, fitted, outcome)
 }
 
@@ -200,7 +182,7 @@ fn run_supervised(
     fit: FitClasses,
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
-    let (table, labelled) = Labelled::read(&args.dataset, &document.labels.normal)?;
+    let (table, labelled) = labelled::read(&args.dataset, &document.labels.normal)?;
     outcome.count("rows", table.rows());
     outcome.count("features", table.table.columns.len());
     warn_of_empty_columns(&table, outcome);
@@ -292,18 +274,4 @@ fn warn_of_empty_columns(train: &FeatureTable, outcome: &mut Outcome) {
         .map(|column| column.name.as_str())
         .collect();
     warn_of_empty(&empty, outcome);
-}
-
-fn warn_of_empty(empty: &[&str], outcome: &mut Outcome) {
-    if !empty.is_empty() {
-        outcome.warn(format!(
-            "no training row has a value of `{}`: later values of it are ignored",
-            empty.join("`, `")
-        ));
-    }
-}
-
-/// Returns the parameters with the names of the document.
-fn parameters<S: serde::Serialize>(settings: &S) -> Value {
-    serde_json::to_value(settings).unwrap_or(Value::Null)
 }

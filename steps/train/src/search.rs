@@ -8,14 +8,14 @@
 //! kept parameters are no worse than the document's on the validation part.
 
 pub mod criterion;
-pub mod space;
 
 use std::time::Instant;
 
 use contract::trial::Trial;
 use contract::{DetectorKind, StepError};
-use document::ranges::Ranges as _;
-use document::search::Search;
+use detectors::fit::{FitError, space};
+use detectors::ranges::Ranges as _;
+use detectors::search::Search;
 use frames::FeatureTable;
 use models::Model;
 use rand::SeedableRng as _;
@@ -23,7 +23,6 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde_json::Value;
 
-use crate::FitError;
 use criterion::Criterion;
 
 /// Stride through the training rows of each round.

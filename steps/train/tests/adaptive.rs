@@ -7,17 +7,17 @@ use std::collections::BTreeMap;
 
 use contract::rules::FalseAlarmThreshold;
 use contract::{Span, Tensors, Timestamp};
-use document::models::Adaptive as Settings;
+use detectors::adaptive::fit::{AdaptiveParams, Fitted, Order};
+use detectors::adaptive::{Adaptive, Memory};
+use detectors::settings::Adaptive as Settings;
 use linfa::ParamGuard as _;
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
 use models::Sequence as _;
-use models::adaptive::{Adaptive, Memory};
 use models::alarm::{self, AlarmRule};
 use models::threshold::Judged;
 use ndarray::Array2;
 use serde::Deserialize;
-use train::adaptive::{AdaptiveParams, Fitted, Order};
 
 const STEP: Span = Span::from_seconds(60);
 

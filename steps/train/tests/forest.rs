@@ -1,11 +1,11 @@
 //! Scoring of many rows by a grown isolation forest, against one row at a time.
 
-use document::models::IsolationForest;
+use detectors::isolation_forest::fit::IsolationForestParams;
+use detectors::settings::IsolationForest;
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
 use models::Detector as _;
 use ndarray::{Array2, Axis};
-use train::isolation_forest::IsolationForestParams;
 
 fn rows(count: usize, columns: usize) -> Array2<f64> {
     Array2::from_shape_fn((count, columns), |(row, column)| {

@@ -16,23 +16,24 @@ use contract::artifact::{self, sha256};
 use contract::bundle::{BundleManifest, CandidateManifest, FileRecord, Provenance};
 use contract::rules::{Combine, QuantileThreshold, Threshold, Vote};
 use contract::{Decimal, Span, Timestamp};
-use document::models::{
+use detectors::autoencoder::fit::AutoencoderParams;
+use detectors::class_trees::Classes;
+use detectors::decision_tree::fit::DecisionTreeParams;
+use detectors::isolation_forest::fit::IsolationForestParams;
+use detectors::mahalanobis::fit::MahalanobisParams;
+use detectors::one_class_svm::fit::OneClassSvmParams;
+use detectors::random_forest::fit::RandomForestParams;
+use detectors::settings::{
     Autoencoder, DecisionTree, IsolationForest, Mahalanobis, OneClassSvm, RandomForest, ZScore,
 };
+use detectors::z_score::fit::ZScoreParams;
 use frames::{FeatureTable, Table};
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
-use models::class_trees::Classes;
 use models::{Candidate, Detector, Recipe, Reference, assemble, matrix};
 use ndarray::Array1;
+
 use support::contract;
-use train::autoencoder::AutoencoderParams;
-use train::decision_tree::DecisionTreeParams;
-use train::isolation_forest::IsolationForestParams;
-use train::mahalanobis::MahalanobisParams;
-use train::one_class_svm::OneClassSvmParams;
-use train::random_forest::RandomForestParams;
-use train::z_score::ZScoreParams;
 
 const COLUMNS: [&str; 4] = ["one", "two", "three", "four"];
 

@@ -1,20 +1,21 @@
 //! Compares models of labelled classes with scikit-learn and linfa, and tests their properties.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
-use document::models::{ClassWeights, DecisionTree, Diagnose, RandomForest};
+use detectors::class_trees::ClassWeights;
+use detectors::class_trees::{Calibration, Classes};
+use detectors::decision_tree::fit::DecisionTreeParams;
+use detectors::diagnosis::fit::DiagnoseParams;
+use detectors::fit::FitError;
+use detectors::fit::labelled::Labelled;
+use detectors::random_forest::fit::RandomForestParams;
+use detectors::settings::{DecisionTree, Diagnose, RandomForest};
 use linfa::dataset::DatasetBase;
 use linfa::traits::{Fit as _, Predict as _};
 use linfa::{Error, ParamGuard as _};
-use models::class_trees::{Calibration, Classes};
 use models::{ClassTrees, Detector as _, Diagnosis};
 use ndarray::{Array1, Array2, Axis};
 use proptest::prelude::*;
 use serde_json::Value;
-use train::FitError;
-use train::decision_tree::DecisionTreeParams;
-use train::diagnose::DiagnoseParams;
-use train::labelled::Labelled;
-use train::random_forest::RandomForestParams;
 
 type Rows = DatasetBase<Array2<f64>, Array1<usize>>;
 

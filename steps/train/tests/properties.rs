@@ -1,17 +1,18 @@
 //! Properties of every fitted model.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
-use document::models::{Autoencoder, IsolationForest, Mahalanobis, OneClassSvm, Scaling, ZScore};
+use detectors::Scaling;
+use detectors::autoencoder::fit::AutoencoderParams;
+use detectors::isolation_forest::fit::IsolationForestParams;
+use detectors::mahalanobis::fit::MahalanobisParams;
+use detectors::one_class_svm::fit::OneClassSvmParams;
+use detectors::settings::{Autoencoder, IsolationForest, Mahalanobis, OneClassSvm, ZScore};
+use detectors::z_score::fit::ZScoreParams;
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
 use models::{Detector, quality};
 use ndarray::{Array2, Axis};
 use proptest::prelude::*;
-use train::autoencoder::AutoencoderParams;
-use train::isolation_forest::IsolationForestParams;
-use train::mahalanobis::MahalanobisParams;
-use train::one_class_svm::OneClassSvmParams;
-use train::z_score::ZScoreParams;
 
 /// Three waves and their sum; in rows from `odd_from` on, the sum does not hold.
 fn rows(count: usize, odd_from: usize) -> Array2<f64> {

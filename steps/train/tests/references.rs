@@ -1,15 +1,16 @@
 //! Compares the detectors with scikit-learn, numpy and linfa, on the rows of `tests/data`.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
-use document::models::{IsolationForest, Mahalanobis, OneClassSvm, Scaling};
+use detectors::Scaling;
+use detectors::isolation_forest::fit::IsolationForestParams;
+use detectors::mahalanobis::fit::MahalanobisParams;
+use detectors::one_class_svm::fit::OneClassSvmParams;
+use detectors::settings::{IsolationForest, Mahalanobis, OneClassSvm};
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
 use models::{Detector, quality};
 use ndarray::{Array1, Array2, Axis};
 use serde_json::Value;
-use train::isolation_forest::IsolationForestParams;
-use train::mahalanobis::MahalanobisParams;
-use train::one_class_svm::OneClassSvmParams;
 
 struct Reference {
     json: Value,
@@ -170,7 +171,7 @@ fn the_mahalanobis_distance_is_that_of_numpy() {
 #[test]
 fn the_mean_squared_z_score_is_that_of_scikit_learn() {
     let reference = reference();
-    let params = train::z_score::ZScoreParams::new(document::models::ZScore {
+    let params = detectors::z_score::fit::ZScoreParams::new(detectors::settings::ZScore {
         threshold: 0.0,
         search: None,
     });

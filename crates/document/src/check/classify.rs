@@ -1,13 +1,13 @@
 //! Checks of `task: classify`.
 
+use detectors::ranges::OutOfRange;
+use detectors::settings::Models;
+
+use super::{Problem, Problems, problem, require, share};
 use crate::Document;
 use crate::classify::{Classify, is_identifier};
 use crate::document::Split;
 use crate::features::FeatureRule;
-use crate::models::Models;
-use crate::ranges::OutOfRange;
-
-use super::{Problem, Problems, problem, require, share};
 
 /// Refuses the section of another task.
 pub(super) fn check_absent(document: &Document) -> Result<(), Problem> {

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use contract::StepError;
+use detectors::sequence::{DynMemory, DynSequence, Training};
 use frames::FeatureTable;
 
 use crate::matrix;
-use crate::sequence::{DynMemory, DynSequence, Training};
 
 /// Returns the scores of the calibration rows, in their order. For fitted rows (the last rows of
 /// each entity) these are scores from models that were fitted without them.

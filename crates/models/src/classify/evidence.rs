@@ -8,8 +8,7 @@
 use contract::classify::{ClassBounds, EvidenceRule, Unknown};
 use contract::tensors::{Arrays, Numbers, Record};
 use contract::{StepError, Timestamp};
-
-use crate::gradient_boosting::softmax;
+use detectors::gradient_boosting::softmax;
 
 /// Lower limit of the log-probability of a window, so that one unusual window does not outweigh all
 /// others.

@@ -7,11 +7,11 @@ pub mod judge;
 pub mod profile;
 
 use contract::StepError;
+use detectors::class_trees::{self, Calibration, ClassTrees};
+use detectors::detector::Detector as _;
+use detectors::gradient_boosting::{self, BoostedTrees};
 
 use crate::Tensors;
-use crate::class_trees::{self, Calibration, ClassTrees};
-use crate::detector::Detector as _;
-use crate::gradient_boosting::{self, BoostedTrees};
 
 pub use bundle::ClassBundle;
 pub use evidence::EntityEvidence;

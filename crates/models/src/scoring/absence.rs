@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use contract::StepError;
 use contract::tensors::{Arrays, Numbers, Record};
+use detectors::adaptive::MOST_CARRIED_ROWS;
 use ndarray::ArrayView1;
 
 use super::series::entry;
 use super::{Judgement, Row, ScoreState};
 use crate::Bundle;
-use crate::adaptive::MOST_CARRIED_ROWS;
 
 /// Number of consecutive rows without a value, for each column of an entity.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use contract::Decimal;
 use contract::score::Verdict;
-
-use crate::sequence::NewLevel;
+use detectors::sequence::NewLevel;
 
 /// The verdict on a row, and the scores behind it.
 #[derive(Debug)]

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use contract::{StepError, Tensors};
+use detectors::detector::Reader;
+use detectors::sequence::{self, DynMemory, Memories, SequenceReader};
 
 use super::absence::Absence;
 use crate::alarm::AlarmState;
-use crate::detector::Reader;
-use crate::sequence::{self, DynMemory, Memories, SequenceReader};
 use crate::threshold::ThresholdState;
 use crate::vote::Smoothing;
 

@@ -9,14 +9,15 @@ use contract::tensors::{Arrays, Numbers, Record};
 use contract::{
     Decimal, FeatureColumn, FeatureContract, Span, StepError, Tensors, Timestamp, artifact,
 };
+use detectors::adaptive::{Adaptive, Distance, Extremes, Following, Gate, Long};
+use detectors::sequence::{DynMemory, Memory, Sequence, SequenceReader, Step, Training};
+use detectors::{detector, sequence};
 use frames::FeatureTable;
 
 use super::{ScoreOptions, ScoreState};
-use crate::adaptive::{Adaptive, Distance, Extremes, Following, Gate, Long};
 use crate::assemble::assemble;
 use crate::candidate::Candidate;
-use crate::sequence::{DynMemory, Memory, Sequence, SequenceReader, Step, Training};
-use crate::{Bundle, Model, Recipe, detector, matrix, sequence};
+use crate::{Bundle, Model, Recipe, matrix};
 
 /// The departure of a row from the EWMA of those before.
 #[derive(Debug)]

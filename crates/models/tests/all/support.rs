@@ -6,15 +6,15 @@ use anyhow::Result;
 use contract::bundle::{CandidateManifest, FileRecord, Provenance};
 use contract::rules::{Combine, QuantileThreshold, Threshold, TrailingThreshold, Vote};
 use contract::{Decimal, FeatureColumn, FeatureContract, Span, Timestamp, artifact};
+use detectors::autoencoder::{Autoencoder, Layer};
+use detectors::class_trees::{self, Calibration, ClassTree, Classes};
+use detectors::gradient_boosting::{BoostedTrees, ValueTree};
+use detectors::isolation_forest::{IsolationForest, Tree};
+use detectors::mahalanobis::Mahalanobis;
+use detectors::one_class_svm::OneClassSvm;
+use detectors::z_score::ZScore;
 use frames::{Column, FeatureTable, RowLabels};
-use models::autoencoder::{Autoencoder, Layer};
-use models::class_trees::{self, Calibration, ClassTree, Classes};
 use models::diagnosis::Thresholds;
-use models::gradient_boosting::{BoostedTrees, ValueTree};
-use models::isolation_forest::{IsolationForest, Tree};
-use models::mahalanobis::Mahalanobis;
-use models::one_class_svm::OneClassSvm;
-use models::z_score::ZScore;
 use models::{
     Bundle, Candidate, ClassTrees, Detector, Diagnosis, Recipe, Scaler, Scaling, assemble, matrix,
 };
@@ -84,7 +84,7 @@ pub(crate) fn detectors() -> Result<Vec<Box<dyn Detector>>> {
     let z = scaler(Scaling::ZScore);
     let vectors: Vec<f32> = (0..5)
         .flat_map(|row| (0..3).map(move |column| (row, column)))
-        .map(|(row, column)| models::scaler::single(z.scale(column, rows[[row * 31, column]])))
+        .map(|(row, column)| detectors::scaler::single(z.scale(column, rows[[row * 31, column]])))
         .collect();
     let whitening = vec![1.0, 0.0, 0.0, -0.1, 1.0, 0.0, 0.05, -0.2, 1.1];
     Ok(vec![

@@ -1,19 +1,19 @@
 //! The kinds of class models behind one interface.
 
 use contract::StepError;
+use detectors::class_trees::Classes;
+use detectors::decision_tree::fit::DecisionTreeParams;
+use detectors::fit::{FitError, FitOptions, parameters};
+use detectors::gradient_boosting::fit as boosting;
+use detectors::random_forest::fit::RandomForestParams;
+use detectors::settings::{DecisionTree, GradientBoosting, RandomForest};
 use document::classify::ClassModels;
-use document::models::{DecisionTree, GradientBoosting, RandomForest};
 use linfa::ParamGuard as _;
 use linfa::traits::Fit as _;
-use models::class_trees::Classes;
 use models::classify::ClassModel;
 use serde_json::Value;
 
 use super::rows::ClassRows;
-use crate::decision_tree::DecisionTreeParams;
-use crate::detectors::FitOptions;
-use crate::random_forest::RandomForestParams;
-use crate::{FitError, gradient_boosting};
 
 /// Maximum number of rows that a tree of a forest is grown on: rows of an entity are alike.
 const FOREST_ROWS: usize = 8000;
@@ -35,7 +35,9 @@ impl Fitter {
     pub(crate) fn of(models: &ClassModels, kind: &str) -> Result<Self, StepError> {
         let fitter = match kind {
             "decision_tree" => models.decision_tree.clone().map(Self::Tree),
-            models::gradient_boosting::KIND => models.gradient_boosting.clone().map(Self::Boosting),
+            detectors::gradient_boosting::KIND => {
+                models.gradient_boosting.clone().map(Self::Boosting)
+            }
             "random_forest" => models.random_forest.clone().map(Self::Forest),
             _ => None,
         };
@@ -51,9 +53,9 @@ impl Fitter {
 
     pub(crate) fn parameters(&self) -> Value {
         match self {
-            Self::Tree(settings) => crate::parameters(settings),
-            Self::Boosting(settings) => crate::parameters(settings),
-            Self::Forest(settings) => crate::parameters(settings),
+            Self::Tree(settings) => parameters(settings),
+            Self::Boosting(settings) => parameters(settings),
+            Self::Forest(settings) => parameters(settings),
         }
     }
 
@@ -78,7 +80,7 @@ impl Fitter {
             }
             Self::Boosting(settings) => {
                 let rows = (&dataset.records, &dataset.targets);
-                gradient_boosting::fit(settings, rows, classes, options).map(ClassModel::Boosted)
+                boosting::fit(settings, rows, classes, options).map(ClassModel::Boosted)
             }
             Self::Forest(settings) => {
                 let FitOptions { seed, threads } = options;

@@ -2,8 +2,11 @@
 //! choices are made on left-out entities.
 
 use contract::classify::{ClassBounds, EvidenceRule};
+use detectors::class_trees::Calibration;
+use detectors::fit::FitError;
+use detectors::fit::FitOptions;
+use detectors::fit::cross_validation::mean;
 use document::classify::{Classify, EntitySplit};
-use models::class_trees::Calibration;
 use models::classify::evidence::EntityEvidence;
 use models::classify::{ClassModel, Profiles};
 use ndarray::Axis;
@@ -13,9 +16,6 @@ use rayon::prelude::*;
 
 use super::fitter::Fitter;
 use super::rows::ClassRows;
-use crate::FitError;
-use crate::cross_validation::mean;
-use crate::detectors::FitOptions;
 
 /// Maximum number of rows used for calibration: more do not change the result.
 const CALIBRATION_ROWS: usize = 5000;

@@ -6,15 +6,15 @@ use std::collections::BTreeMap;
 use contract::classify::{
     ClassBounds, ClassFigures, ClassRecord, CurvePoint, EvidenceRule, Importance, Interval, UNKNOWN,
 };
+use detectors::fit::FitError;
+use detectors::fit::FitOptions;
+use detectors::fit::cross_validation::{likeliest, mean};
+use detectors::fit::rows::shuffle;
 use rayon::prelude::*;
 
 use super::fitter::Fitter;
 use super::held_out::{Held, LeaveOut, Repetition, follow, random};
 use super::rows::ClassRows;
-use crate::FitError;
-use crate::cross_validation::{likeliest, mean};
-use crate::detectors::FitOptions;
-use crate::rows::shuffle;
 
 /// Number of repetitions used for the learning curve and importances.
 const FEW: usize = 5;

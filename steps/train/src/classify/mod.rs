@@ -10,6 +10,7 @@ use contract::bundle::{CandidateManifest, FileRecord};
 use contract::classify::ClassCandidate;
 use contract::steps::TrainArgs;
 use contract::{Outcome, StepError, artifact};
+use detectors::fit::{FitError, FitOptions, parameters};
 use document::classify::Classify;
 use document::sections::Train as Sections;
 use frames::{Dataset, FeatureTable};
@@ -18,8 +19,7 @@ use self::fitter::Fitter;
 use self::held_out::LeaveOut;
 use self::metrics::Chosen;
 use self::rows::ClassRows;
-use crate::detectors::FitOptions;
-use crate::{FitError, MODEL_FILE};
+use crate::MODEL_FILE;
 
 /// Fits the class model that `--model` names and writes its candidate folder.
 pub(crate) fn run(
@@ -58,7 +58,7 @@ pub(crate) fn run(
         trials: Vec::new(),
         training: None,
         model: FileRecord { file: MODEL_FILE.to_owned(), sha256: artifact::sha256(&model) },
-        cross_validation: Some(crate::parameters(&candidate)),
+        cross_validation: Some(parameters(&candidate)),
     };
     crate::write(args, &manifest, &model, None)
 }

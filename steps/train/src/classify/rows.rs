@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use contract::classify::declared_class;
 use contract::{Outcome, StepError};
+use detectors::fit::rows::shuffle;
 use document::classify::{Classify, is_identifier};
 use frames::FeatureTable;
 use linfa::dataset::DatasetBase;
 use models::matrix;
 use ndarray::{Array1, Array2, Axis};
 use rand_chacha::ChaCha8Rng;
-
-use crate::rows::shuffle;
 
 /// Maximum number of rows that a repetition is fitted on: rows of an entity are alike, and more of
 /// them do not improve the metrics.

@@ -13,7 +13,7 @@
 //! parameters.
 
 use contract::StepError;
-use document::search::SearchMetric;
+use detectors::search::SearchMetric;
 use models::measure::normal_rows;
 use models::reference::quantile;
 use models::{Model, matrix, quality};

@@ -14,12 +14,13 @@ use contract::bundle::{CandidateManifest, FileRecord, Provenance};
 use contract::rules::{Combine, FalseAlarmThreshold, Threshold, Vote};
 use contract::score::{EntityScore, Verdict};
 use contract::{Decimal, Span, Timestamp};
-use document::models::Adaptive as Settings;
+use detectors::adaptive::Memory;
+use detectors::adaptive::fit::{AdaptiveParams, Order};
+use detectors::settings::Adaptive as Settings;
 use frames::{Dataset, FeatureTable, RowLabels, Table};
 use linfa::ParamGuard as _;
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
-use models::adaptive::Memory;
 use models::measure::normal_rows;
 use models::{
     Bundle, CalibrationRows, Candidate, Model, Recipe, ScoreOptions, ScoreState, Training,
@@ -27,8 +28,8 @@ use models::{
 };
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+
 use support::contract;
-use train::adaptive::{AdaptiveParams, Order};
 
 const STEP: Span = Span::from_seconds(60);
 const ENTITIES: [&str; 2] = ["node-a", "node-b"];

@@ -3,7 +3,7 @@
 use contract::ErrorKind;
 use contract::artifact::{json_bytes, sha256};
 use contract::bundle::BundleManifest;
-use models::adaptive::Memory;
+use detectors::adaptive::Memory;
 use models::{Bundle, ScoreState, Training};
 
 use super::{OPTIONS, bundle, candidate, table};

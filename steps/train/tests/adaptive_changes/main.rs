@@ -10,17 +10,17 @@ use std::ops::Range;
 
 use contract::rules::FalseAlarmThreshold;
 use contract::{Span, Timestamp};
-use document::models::Adaptive as Settings;
+use detectors::adaptive::fit::{AdaptiveParams, Fitted, Order};
+use detectors::adaptive::{Adaptive, Memory};
+use detectors::sequence::NewLevel;
+use detectors::settings::Adaptive as Settings;
 use linfa::ParamGuard as _;
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
 use models::Sequence as _;
-use models::adaptive::{Adaptive, Memory};
 use models::alarm::{self, AlarmRule, AlarmState};
-use models::sequence::NewLevel;
 use models::threshold::Judged;
 use ndarray::Array2;
-use train::adaptive::{AdaptiveParams, Fitted, Order};
 
 const STEP: Span = Span::from_seconds(60);
 const DAY: usize = 1440;
