@@ -37,7 +37,7 @@ pub(crate) fn read(
 ///
 /// A run is a scenario; outside of scenarios it is an entity if there are several, otherwise
 /// one of five blocks of consecutive rows of a class.
-pub(crate) fn of(table: &FeatureTable, normal: &[String]) -> Option<Labelled> {
+fn of(table: &FeatureTable, normal: &[String]) -> Option<Labelled> {
     let labels = table.labels.as_ref()?;
     let rows: Vec<usize> = (0..table.rows()).filter(|row| !labels.excluded[*row]).collect();
     let names: BTreeSet<&String> = rows.iter().map(|row| &labels.label[*row]).collect();
