@@ -132,8 +132,13 @@ pub fn fit_rows(settings: &Settings, rows: &impl Rows) -> Result<Fitted, FitErro
     if usual < FEWEST_ROWS {
         return Err(FitError::TooFewRows { found: usual, needed: FEWEST_ROWS });
     }
-    let [long, short, level] = moments.map(|moments| Distances::of(&moments, settings.ridge));
-    let (long, short, level) = (long?, short?, level?);
+    let [long, short, level] = &moments;
+    let columns = overview.columns.len();
+    let ridge =
+        |least_share, constant| Ridge { most: settings.ridge, least_share, columns, constant };
+    let long = Distances::of(long, &ridge(LEAST_RIDGE_SHARE, &following.constant))?;
+    let of_gate = ridge(LEAST_GATE_RIDGE_SHARE, &[]);
+    let (short, level) = (Distances::of(short, &of_gate)?, Distances::of(level, &of_gate)?);
     let known = Known::new(&long.whole, seen, overview.longest(), rows.step());
     let without = [&long.without[..], &short.without, &level.without];
     let scored = pass.score(without, &known, &long.whole)?;
@@ -189,31 +194,60 @@ struct Distances {
 }
 
 impl Distances {
-    fn of(folds: &[Moments], ridge: f64) -> Result<Self, FitError> {
+    fn of(folds: &[Moments], ridge: &Ridge<'_>) -> Result<Self, FitError> {
         let (first, rest) = folds.split_first().ok_or(FitError::Singular)?;
         let mut whole = first.clone();
         rest.iter().for_each(|fold| whole.add(fold));
-        let ridge = ridge * ridge_share(whole.rows(), whole.features());
-        let without = folds.iter().map(|fold| whole.without(fold).distance(ridge));
-        Ok(Self { without: without.collect::<Result<_, _>>()?, whole: whole.distance(ridge)? })
+        let ridge = ridge.of_features(whole.rows(), whole.features());
+        let without = folds.iter().map(|fold| whole.without(fold).distance(&ridge));
+        Ok(Self { without: without.collect::<Result<_, _>>()?, whole: whole.distance(&ridge)? })
     }
 }
 
-/// Returns the share of the ridge for a covariance of this number of rows: the whole ridge up to 3
-/// rows per feature, a third of it from 9 rows per feature.
-fn ridge_share(rows: f64, features: usize) -> f64 {
-    (3.0 * features as f64 / rows.max(1.0)).clamp(1.0 / 3.0, 1.0)
+/// Smallest share of the ridge that the score over the windows uses.
+const LEAST_RIDGE_SHARE: f64 = 1.0 / 6.0;
+
+/// Smallest share of the ridge that the scores of the newest rows use, which have fewer features.
+const LEAST_GATE_RIDGE_SHARE: f64 = 1.0 / 3.0;
+
+/// The ridge of a covariance of window features.
+struct Ridge<'a> {
+    /// That of the settings, for up to 3 rows per feature.
+    most: f64,
+    least_share: f64,
+    /// Number of columns; the features of a column are this far apart.
+    columns: usize,
+    /// Columns that were constant in training. They have the whole ridge: their variance in
+    /// training does not say how far they usually move.
+    constant: &'a [usize],
+}
+
+impl Ridge<'_> {
+    /// Returns the ridge of each feature: a share that falls from 1 at 3 rows per feature, and no
+    /// further than to the least one.
+    fn of_features(&self, rows: f64, features: usize) -> Vec<f64> {
+        let share = (3.0 * features as f64 / rows.max(1.0)).clamp(self.least_share, 1.0);
+        let mut ridge = vec![share * self.most; features];
+        for of_window in ridge.chunks_exact_mut(self.columns) {
+            self.constant.iter().for_each(|column| of_window[*column] = self.most);
+        }
+        ridge
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::ridge_share;
+    use super::Ridge;
 
     #[test]
-    fn ridge_is_whole_for_few_rows_per_feature_and_a_third_for_many() {
-        for (rows, share) in [(20.0, 1.0), (300.0, 1.0), (600.0, 0.5), (900.0, 1.0 / 3.0)] {
-            assert!((ridge_share(rows, 100) - share).abs() < 1e-12, "{rows}");
+    fn ridge_is_whole_for_few_rows_per_feature_and_for_constant_columns() {
+        let ridge = Ridge { most: 0.3, least_share: 1.0 / 6.0, columns: 2, constant: &[1] };
+        for (rows, share) in [(2.0, 1.0), (12.0, 1.0), (24.0, 0.5), (1e9, 1.0 / 6.0)] {
+            let of_features = ridge.of_features(rows, 4);
+            let expected = [share * 0.3, 0.3, share * 0.3, 0.3];
+            let pairs = of_features.iter().zip(expected);
+            assert!(pairs.clone().all(|(a, b)| (a - b).abs() < 1e-12), "{rows}: {of_features:?}");
+            assert_eq!(of_features.len(), 4);
         }
-        assert!((ridge_share(1e9, 100) - 1.0 / 3.0).abs() < 1e-12);
     }
 }

@@ -44,8 +44,9 @@ pub struct Adaptive {
     pub window_rows: Vec<u32>,
     /// Regularisation of the distance, 0.000001 to 1000000: added to the diagonal of the
     /// covariance, and the smallest standard deviation of a feature, if there are at most 3
-    /// training rows per feature. From 9 rows per feature on a third of it is used. A larger value
-    /// gives correlations less weight.
+    /// training rows per feature. With more rows less of it is used, down to a sixth (a third for
+    /// the scores that open and end alarms), except for columns that were constant in training. A
+    /// larger value gives correlations less weight.
     pub ridge: f64,
     /// Parts of the training rows for cross-fitting, 2 to 20: each part is scored by a model that
     /// is fitted on the others.
@@ -83,7 +84,7 @@ impl Default for Adaptive {
             gate_window_rows: vec![5],
             gate_rows: 5,
             gate_share: 0.9,
-            stay_rows: 3,
+            stay_rows: 2,
             stay_gate_share: 0.95,
         }
     }

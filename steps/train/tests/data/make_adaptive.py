@@ -71,13 +71,15 @@ def windows(rows, lengths):
     return np.hstack(blocks)
 
 
-RIDGE = 0.3 / 3  # a third of the default: there are many rows for each feature
+def ridge(lengths):
+    """There are many rows for each feature: a sixth of the default over all windows, a third over the newest rows."""
+    return 0.3 / (6 if lengths == WINDOWS else 3)
 
 
-def fit(rows):
+def fit(rows, ridge):
     """The score of rows whose mean is the usual one, or another."""
-    mean, deviation = rows.mean(0), np.maximum(rows.std(0), RIDGE)
-    inverse = np.linalg.inv(np.linalg.cholesky(np.cov(rows.T) + RIDGE * np.eye(rows.shape[1])))
+    mean, deviation = rows.mean(0), np.maximum(rows.std(0), ridge)
+    inverse = np.linalg.inv(np.linalg.cholesky(np.cov(rows.T) + ridge * np.eye(rows.shape[1])))
 
     def score(rows, mean=mean):
         distance = (((rows - mean) @ inverse.T) ** 2).sum(1)
@@ -94,8 +96,8 @@ def scores(rows, count, lengths):
     bounds = [count * fold // 4 for fold in range(5)]
     result = np.empty(count)
     for low, high in zip(bounds, bounds[1:]):
-        result[low:high] = fit(np.r_[train[:low], train[high:]])(train[low:high])
-    return np.r_[result, fit(train)(test)]
+        result[low:high] = fit(np.r_[train[:low], train[high:]], ridge(lengths))(train[low:high])
+    return np.r_[result, fit(train, ridge(lengths))(test)]
 
 
 def bounded(long, short, count):
@@ -108,7 +110,7 @@ def bounded(long, short, count):
 def lowered(scores, rows, count):
     """Scores by the distance from the second nearest extreme of training, where that is less than from the mean."""
     features = windows(rows, WINDOWS)
-    score, size = fit(features[:count]), (features**2).sum(1)
+    score, size = fit(features[:count], ridge(WINDOWS)), (features**2).sum(1)
     warm = min(60, count // 10)
     hours = [range(max(warm, hour), min(hour + 60, count)) for hour in range(0, count, 60)]
     furthest = np.array([max(hour, key=lambda row: size[row]) for hour in hours if len(hour)])
@@ -169,7 +171,7 @@ def judge(long, short, level, count):
         thresholds.append(threshold - stay_below if rows else again)
         recent.append(short[row])
         gate_open = max(recent) > gate
-        may = max(level[row - 2 : row + 1]) > bare if standing or ended else gate_open
+        may = max(level[row - 1 : row + 1]) > bare if standing or ended else gate_open
         before, standing = standing, bool(long[row] > thresholds[-1] and may)
         ended = bool((ended or before) and not standing and gate_open)
         alarms.append(standing)

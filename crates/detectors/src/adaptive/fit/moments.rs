@@ -53,8 +53,8 @@ impl Moments {
         }
     }
 
-    /// Makes the distance; the ridge is also the smallest standard deviation.
-    pub(super) fn distance(self, ridge: f64) -> Result<Distance, FitError> {
+    /// Makes the distance; the ridge of a feature is also its smallest standard deviation.
+    pub(super) fn distance(self, ridge: &[f64]) -> Result<Distance, FitError> {
         let Self { rows, sums, mut products } = self;
         let mean = sums / rows;
         // Departures are within a few deviations of 0, so this subtraction loses no precision.
@@ -62,13 +62,14 @@ impl Moments {
             *product -= rows * mean[row] * mean[column];
         }
         let variances = products.diag().mapv(|squares| (squares / rows).max(0.0));
-        let deviation = variances.mapv(|variance| variance.sqrt().max(ridge));
+        let deviation = variances.iter().zip(ridge);
+        let deviation = deviation.map(|(variance, ridge)| variance.sqrt().max(*ridge)).collect();
         products /= rows - 1.0;
-        products.diag_mut().iter_mut().for_each(|variance| *variance += ridge);
+        let diagonal = products.diag_mut().into_iter().zip(ridge);
+        diagonal.for_each(|(variance, ridge)| *variance += ridge);
         let whitening = inverse_cholesky(&products).ok_or(FitError::Singular)?;
         let rows = whitening.rows().into_iter().enumerate();
         let triangle = rows.flat_map(|(index, row)| row.to_vec().into_iter().take(index + 1));
-        Distance::new(mean.to_vec(), deviation.to_vec(), triangle.collect())
-            .map_err(FitError::Model)
+        Distance::new(mean.to_vec(), deviation, triangle.collect()).map_err(FitError::Model)
     }
 }
