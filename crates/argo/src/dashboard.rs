@@ -64,22 +64,25 @@ fn panels(document: &Document, by_entity: bool) -> Vec<Value> {
     grid.stat("Without data now", &format!("sum(lynceus_no_data{of})"), "short");
     grid.stat("Lag of scoring", &format!("max(lynceus_score_lag_seconds{of})"), "s");
     grid.stat("Windows scored", &format!("max(lynceus_windows_scored_total{of})"), "short");
-    grid.graph("Anomalous entities", (&format!("sum(lynceus_anomaly{of})"), "anomalous"), "short");
+    grid.graph("Anomalous entities", &format!("sum(lynceus_anomaly{of})"), "anomalous", "short");
     grid.graph(
         "Highest score by model",
-        (&format!("max by (model) (lynceus_anomaly_score{of})"), "{{model}}"),
+        &format!("max by (model) (lynceus_anomaly_score{of})"),
+        "{{model}}",
         "percentunit",
     );
     grid.row("Entities and their signals");
     let entity = if by_entity { "{{entity}} " } else { "" };
     grid.graph(
         "Score by model",
-        (&format!("lynceus_anomaly_score{chosen}"), &format!("{entity}{{{{model}}}}")),
+        &format!("lynceus_anomaly_score{chosen}"),
+        &format!("{entity}{{{{model}}}}"),
         "percentunit",
     );
     grid.graph(
         "Anomalous (1) or not",
-        (&format!("lynceus_anomaly{chosen}"), if by_entity { "{{entity}}" } else { "anomalous" }),
+        &format!("lynceus_anomaly{chosen}"),
+        if by_entity { "{{entity}}" } else { "anomalous" },
         "short",
     );
     for column in document.columns().iter().filter(|column| column.is_promql) {
@@ -87,13 +90,14 @@ fn panels(document: &Document, by_entity: bool) -> Vec<Value> {
             Some(label) => format!("{{{{{label}}}}}"),
             None => column.name.clone(),
         };
-        grid.graph(&column.name, (&column.formula, &legend), unit(&column.unit));
+        grid.graph(&column.name, &column.formula, &legend, unit(&column.unit));
     }
     grid.row("Models");
-    grid.graph("Version", (&format!("lynceus_model_info{of}"), "{{version}}"), "short");
+    grid.graph("Version", &format!("lynceus_model_info{of}"), "{{version}}", "short");
     grid.graph(
         "Drift of features (population stability index of the last day)",
-        (&format!("last_over_time(lynceus_feature_drift{of}[2h])"), "{{feature}}"),
+        &format!("last_over_time(lynceus_feature_drift{of}[2h])"),
+        "{{feature}}",
         "short",
     );
     grid.panels
@@ -109,6 +113,19 @@ fn unit(unit: &str) -> &'static str {
         "ratio" | "seconds_per_second" => "percentunit",
         _ => "short",
     }
+}
+
+/// A panel with one query.
+struct Panel<'a> {
+    kind: &'a str,
+    title: &'a str,
+    /// An expression in `PromQL`.
+    expression: &'a str,
+    legend: &'a str,
+    /// Grafana's name of the unit.
+    unit: &'a str,
+    /// Columns of the grid.
+    width: usize,
 }
 
 /// Panels, laid out from left to right and from top to bottom.
@@ -133,20 +150,23 @@ impl Grid {
     }
 
     fn stat(&mut self, title: &str, expression: &str, unit: &str) {
-        self.panel("stat", title, (expression, ""), (unit, WIDTH / 4));
+        let width = WIDTH / 4;
+        self.panel(&Panel { kind: "stat", title, expression, legend: "", unit, width });
     }
 
-    fn graph(&mut self, title: &str, query: (&str, &str), unit: &str) {
-        self.panel("timeseries", title, query, (unit, WIDTH / 2));
+    fn graph(&mut self, title: &str, expression: &str, legend: &str, unit: &str) {
+        self.panel(&Panel {
+            kind: "timeseries",
+            title,
+            expression,
+            legend,
+            unit,
+            width: WIDTH / 2,
+        });
     }
 
-    fn panel(
-        &mut self,
-        kind: &str,
-        title: &str,
-        (expression, legend): (&str, &str),
-        (unit, width): (&str, usize),
-    ) {
+    fn panel(&mut self, panel: &Panel<'_>) {
+        let Panel { kind, title, expression, legend, unit, width } = *panel;
         if self.x + width > WIDTH {
             self.end_line();
         }

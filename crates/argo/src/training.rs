@@ -62,7 +62,7 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
     take_parameters(&mut plan, document, &models);
     let groups = groups(&plan);
     let mut templates = match over_shards(document, COLLECTED)? {
-        Some(shards) => of_shards(document, shards, (&models, &taken(&plan, &groups)?))?,
+        Some(shards) => of_shards(document, shards, &models, &taken(&plan, &groups)?)?,
         None => Vec::new(),
     };
     templates.push(dag(&document.name, &plan, &groups)?);
@@ -218,7 +218,8 @@ pub(super) fn is_wanted(model: &str) -> String {
 fn of_shards(
     document: &Document,
     shards: String,
-    (models, passed): (&str, &[&str]),
+    models: &str,
+    passed: &[&str],
 ) -> Result<Vec<Template>, StepError> {
     let mut samples = train::plan_of_samples(&inputs(document))?;
     take_parameters(&mut samples, document, models);

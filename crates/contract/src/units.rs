@@ -157,14 +157,14 @@ pub fn seconds(value: f64) -> String {
     let size = value.abs();
     match (size.round(), (size / 60.0).round(), (size / 3600.0).round()) {
         (s, ..) if s < 60.0 => Unit::of("seconds", rounded).write(rounded),
-        (s, ..) if s < 3600.0 => format!("{sign}{}", two((s, 60.0), ["min", "s"])),
-        (_, min, _) if min < 1440.0 => format!("{sign}{}", two((min, 60.0), ["h", "min"])),
-        (.., h) => format!("{sign}{}", two((h, 24.0), ["d", "h"])),
+        (s, ..) if s < 3600.0 => format!("{sign}{}", two(s, 60.0, "min", "s")),
+        (_, min, _) if min < 1440.0 => format!("{sign}{}", two(min, 60.0, "h", "min")),
+        (.., h) => format!("{sign}{}", two(h, 24.0, "d", "h")),
     }
 }
 
 /// Writes a whole number of small units as two units, such as 185 seconds as `3 min 5 s`.
-fn two((number, small_per_large): (f64, f64), [large, small]: [&str; 2]) -> String {
+fn two(number: f64, small_per_large: f64, large: &str, small: &str) -> String {
     let (of_large, of_small) = ((number / small_per_large).floor(), number % small_per_large);
     match of_small {
         0.0 => format!("{of_large:.0} {large}"),

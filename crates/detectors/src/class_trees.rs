@@ -179,7 +179,8 @@ impl ClassTrees {
     pub fn new(
         kind: &'static str,
         classes: Classes,
-        [fill, importance]: [Vec<f64>; 2],
+        fill: Vec<f64>,
+        importance: Vec<f64>,
         trees: Vec<ClassTree>,
     ) -> Result<Self, StepError> {
         let count = classes.names.len();
@@ -269,7 +270,7 @@ impl ClassTrees {
         });
         let trees = trees.collect();
         let ClassModel { classes, fill, importance, calibration } = model;
-        Self::new(kind, classes, [fill, importance], trees)?.calibrated(calibration)
+        Self::new(kind, classes, fill, importance, trees)?.calibrated(calibration)
     }
 }
 

@@ -106,6 +106,16 @@ impl Part {
         }
     }
 
+    /// Returns the path of its features.
+    pub(crate) fn features(&self) -> PathBuf {
+        self.folder.join("feature/features.parquet")
+    }
+
+    /// Returns the path of the result of `score`.
+    pub(crate) fn scored(&self) -> PathBuf {
+        self.folder.join("score/scored.json")
+    }
+
     /// Returns the name of one of its tasks.
     pub(crate) fn name(&self, task: &str) -> String {
         format!("{}{task}", self.prefix)

@@ -96,47 +96,40 @@ fn collect(inputs: &Inputs<'_>, part: &Part) -> Task {
 /// Makes the tasks of a tick after `collect`, for one shard or the whole pipeline.
 fn tick(inputs: &Inputs<'_>, part: &Part) -> Vec<Task> {
     let document = inputs.document_file();
-    let folder = &part.folder;
-    let (samples, coverage) = (part.samples(), part.coverage());
-    let features = folder.join("feature/features.parquet");
-    let scored = folder.join("score/scored.json");
+    let samples = part.samples();
     let feature = FeatureArgs {
         document: document.clone(),
         samples: samples.clone(),
         labels: None,
-        features: features.clone(),
+        features: part.features(),
         // It does not wait for other services, so it has no deadline.
         common: common(inputs, None),
     };
     let score = ScoreArgs {
         document,
-        features: features.clone(),
+        features: part.features(),
         samples: Some(samples),
-        coverage: Some(coverage),
+        coverage: Some(part.coverage()),
         store: inputs.store.to_owned(),
         now: inputs.now,
         model_cache: None,
         no_model_hint: None,
-        scored: scored.clone(),
+        scored: part.scored(),
         shard: part.shard,
         common: common(inputs, Some(SCORE_SHARE)),
     };
     let mut tasks = vec![
         Task::new(part.name("feature"), StepCommand::Feature(feature)),
         Task::new(part.name("score"), StepCommand::Score(score)),
-        alert(inputs, part, scored.clone()),
+        alert(inputs, part),
     ];
-    tasks.extend(export(inputs, part, (scored, features)));
+    tasks.extend(export(inputs, part));
     tasks
 }
 
 /// Returns the task that exports scores, if the document has a sink. It runs in parallel with
 /// `alert`.
-fn export(
-    inputs: &Inputs<'_>,
-    part: &Part,
-    (scored, features): (PathBuf, PathBuf),
-) -> Option<Task> {
+fn export(inputs: &Inputs<'_>, part: &Part) -> Option<Task> {
     if inputs.document.exports.is_empty() {
         return None;
     }
@@ -144,8 +137,8 @@ fn export(
         document: inputs.document_file(),
         store: inputs.store.to_owned(),
         now: inputs.now,
-        scored: Some(scored),
-        features: Some(features),
+        scored: Some(part.scored()),
+        features: Some(part.features()),
         budget: ExportArgs::BUDGET,
         exported: part.folder.join("export/exported.json"),
         shard: part.shard,
@@ -156,14 +149,14 @@ fn export(
 
 /// Returns the task that sends alerts. It reads the outcomes of the others, so that it can report
 /// why scoring stopped.
-fn alert(inputs: &Inputs<'_>, part: &Part, scored: PathBuf) -> Task {
+fn alert(inputs: &Inputs<'_>, part: &Part) -> Task {
     let outcome = |folder: PathBuf| folder.join("outcome.json");
     let folders = [part.collected.clone(), part.folder.join("feature"), part.folder.join("score")];
     let args = AlertArgs {
         document: inputs.document_file(),
         store: inputs.store.to_owned(),
         now: inputs.now,
-        scored: Some(scored),
+        scored: Some(part.scored()),
         tick: folders.map(outcome).to_vec(),
         failed: None,
         ended: Vec::new(),

@@ -43,6 +43,15 @@ pub(crate) struct Server<'a> {
     until: Option<Instant>,
 }
 
+/// A run that may not exist yet.
+struct NewRun<'a> {
+    /// What identifies it.
+    key: &'a str,
+    name: &'a str,
+    /// Identifier of the run that it belongs to.
+    parent: Option<&'a str>,
+}
+
 /// A run of the server.
 struct Run {
     id: String,
@@ -66,14 +75,22 @@ impl<'a> Server<'a> {
     pub(crate) fn mirror(&self, content: &Content) -> Result<(), StepError> {
         let name = self.settings.experiment.as_ref().unwrap_or(&content.pipeline);
         let experiment = self.experiment(name, &content.pipeline)?;
-        let whole = self.run(&experiment, content, (&content.run, &content.run), None)?;
+        let whole = self.run(
+            &experiment,
+            content,
+            &NewRun { key: &content.run, name: &content.run, parent: None },
+        )?;
         self.log(&whole.id, &content.whole, content.ended)?;
         if let Some(dataset) = &content.dataset {
             self.dataset(&whole.id, &content.pipeline, dataset)?;
         }
         for (kind, logged) in &content.models {
             let key = format!("{}/{kind}", content.run);
-            let run = self.run(&experiment, content, (&key, kind), Some(&whole.id))?;
+            let run = self.run(
+                &experiment,
+                content,
+                &NewRun { key: &key, name: kind, parent: Some(&whole.id) },
+            )?;
             self.log(&run.id, logged, content.ended)?;
             self.end(&run.id, content)?;
         }
@@ -165,8 +182,7 @@ impl<'a> Server<'a> {
         &self,
         experiment: &str,
         content: &Content,
-        (key, name): (&str, &str),
-        parent: Option<&str>,
+        NewRun { key, name, parent }: &NewRun<'_>,
     ) -> Result<Run, StepError> {
         let of = |run: &Value| {
             Some(Run {

@@ -154,7 +154,7 @@ pub(crate) fn execute(global: &Global, args: &StatusArgs) -> Result<(), StepErro
     let versions = versions(&context, store.as_ref())?;
     let shards = context.document.shards.all();
     let shards =
-        shards.into_iter().map(|shard| read(&context, store.as_ref(), (shard, &versions), now));
+        shards.into_iter().map(|shard| read(&context, store.as_ref(), shard, &versions, now));
     let shards: Vec<Status> = shards.collect::<Result<_, _>>()?;
     match (global.output(), shards.as_slice()) {
         (OutputFormat::Json, [whole]) => print_json(whole),
@@ -167,21 +167,28 @@ pub(crate) fn execute(global: &Global, args: &StatusArgs) -> Result<(), StepErro
     }
 }
 
-/// Returns the live version and the one in shadow.
-fn versions(context: &Context, store: &dyn ObjectStore) -> Result<[Option<Named>; 2], StepError> {
+/// The versions that score.
+struct Versions {
+    live: Option<Named>,
+    shadow: Option<Named>,
+}
+
+fn versions(context: &Context, store: &dyn ObjectStore) -> Result<Versions, StepError> {
     let document = &context.document;
     let registry = Registry::new(store, &document.name);
     let named = |alias: &str| -> Result<Option<Named>, StepError> {
         let record = registry.alias(alias)?;
         Ok(record.map(|it| Named { version: it.version, since: it.since, why: it.why }))
     };
-    Ok([named(&document.deployment.alias)?, named(&document.scoring.shadow)?])
+    let live = named(&document.deployment.alias)?;
+    Ok(Versions { live, shadow: named(&document.scoring.shadow)? })
 }
 
 fn read(
     context: &Context,
     store: &dyn ObjectStore,
-    (shard, [live, shadow]): (Option<Shard>, &[Option<Named>; 2]),
+    shard: Option<Shard>,
+    versions: &Versions,
     now: Timestamp,
 ) -> Result<Status, StepError> {
     let document = &context.document;
@@ -211,8 +218,8 @@ fn read(
         stopped: stopped(&told),
         pipeline: document.name.clone(),
         shard,
-        live: live.clone(),
-        shadow: shadow.clone(),
+        live: versions.live.clone(),
+        shadow: versions.shadow.clone(),
         scoring,
         alerts: firing(&told),
         messages_pending: told.pending.len(),

@@ -59,7 +59,12 @@ impl std::fmt::Debug for Runner<'_> {
 }
 
 /// A completed attempt of a task, with its duration.
-type Ended = (usize, Result<Attempt, StepError>, Duration);
+struct Ended {
+    /// Number of the task.
+    index: usize,
+    attempt: Result<Attempt, StepError>,
+    took: Duration,
+}
 
 impl Runner<'_> {
     /// Runs the tasks that are not done yet, and returns the error of the first task that failed.
@@ -220,7 +225,7 @@ impl Runner<'_> {
             tokio::time::sleep(wait).await;
             let started = Instant::now();
             let attempt = process::attempt(&program, &task, &folder, &options).await;
-            (index, attempt, started.elapsed())
+            Ended { index, attempt, took: started.elapsed() }
         });
     }
 
@@ -228,7 +233,7 @@ impl Runner<'_> {
     fn ended(
         &self,
         record: &mut RunRecord,
-        (index, attempt, took): Ended,
+        Ended { index, attempt, took }: Ended,
         running: &mut JoinSet<Ended>,
         program: &Program,
     ) -> Result<Option<StepError>, StepError> {

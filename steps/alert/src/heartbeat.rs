@@ -11,24 +11,19 @@ use document::http::Http;
 use document::sections::Alert as Sections;
 use document::{HttpUrl, UrlError};
 
-use crate::AlertState;
 use crate::channels::{Channel, Failure, http};
 
 const FIELD: &str = "alerts.heartbeat";
 
-/// Sends both if windows are scored. A failure to send is only a warning, because the service that
+/// Sends both; `now` is the time of the run. A failure to send is only a warning, because the service that
 /// expects them raises the alarm.
 pub(crate) fn send(
     document: &Sections,
     folder: &Path,
     channels: &mut [Box<dyn Channel>],
-    (state, now): (&AlertState, Timestamp),
+    now: Timestamp,
     outcome: &mut Outcome,
 ) {
-    let stopped = state.progress.as_ref().is_some_and(|progress| progress.told.is_some());
-    if stopped {
-        return;
-    }
     if let Some(heartbeat) = &document.alerts.heartbeat
         && let Err(failure) = beat(heartbeat, folder)
     {

@@ -62,13 +62,10 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let before = state.clone();
     // The lease of a run that has ended or was killed.
     state.lease = None;
-    let messages = if args.ended.is_empty() {
-        let messages = scoring(args, store.as_ref(), &document, &mut state, outcome)?;
-        heartbeat::send(&document, folder, &mut channels, (&state, args.now), outcome);
-        messages
-    } else {
-        training(args, &document, &mut state)?
-    };
+    let messages = messages(args, store.as_ref(), &document, &mut state, outcome)?;
+    if args.ended.is_empty() && !has_stopped(&state) {
+        heartbeat::send(&document, folder, &mut channels, args.now, outcome);
+    }
     let pending = |message| Pending::new(wording.apply(message), names.clone());
     state.pending.extend(messages.into_iter().map(pending));
     for gone in outbox::forget_unknown(&mut state, &names) {
@@ -108,6 +105,26 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     };
     write_json(&args.messages, &messages)?;
     result
+}
+
+/// Returns the messages about scoring, or those about a training that has ended.
+fn messages(
+    args: &AlertArgs,
+    store: &dyn ObjectStore,
+    document: &Sections,
+    state: &mut AlertState,
+    outcome: &mut Outcome,
+) -> Result<Vec<Message>, StepError> {
+    if args.ended.is_empty() {
+        scoring(args, store, document, state, outcome)
+    } else {
+        training(args, document, state)
+    }
+}
+
+/// Returns whether people were told that scoring has stopped.
+fn has_stopped(state: &AlertState) -> bool {
+    state.progress.as_ref().is_some_and(|progress| progress.told.is_some())
 }
 
 /// Returns the messages about the windows scored since the last run, and whether scoring works.

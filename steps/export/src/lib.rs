@@ -179,7 +179,8 @@ impl Export<'_> {
             if windows.is_empty() {
                 break;
             }
-            match self.publish(sink.as_mut(), cursor, (&windows, features.as_ref()), scored_to) {
+            let end = self.end(cursor, &windows, scored_to);
+            match self.publish(sink.as_mut(), &windows, features.as_ref(), end) {
                 Ok(count) => published += count,
                 Err(error) => {
                     // A server would permanently reject these windows again, so they are skipped
@@ -209,20 +210,28 @@ impl Export<'_> {
         Ok((published, failure))
     }
 
+    /// Returns the end of the run if these windows are the last ones.
+    fn end(
+        &self,
+        cursor: &Cursor,
+        windows: &[WindowScore],
+        scored_to: Timestamp,
+    ) -> Option<RunEnd<'_>> {
+        let is_last = windows.last().is_some_and(|window| window.time >= scored_to);
+        let windows_total = cursor.windows_total + windows.len() as u64;
+        is_last.then_some(RunEnd { now: self.now, scored_to, windows_total, drift: None })
+    }
+
     fn publish(
         &self,
         sink: &mut dyn Sink,
-        cursor: &Cursor,
-        (windows, features): (&[WindowScore], Option<&FeatureTable>),
-        scored_to: Timestamp,
+        windows: &[WindowScore],
+        features: Option<&FeatureTable>,
+        end: Option<RunEnd<'_>>,
     ) -> Result<usize, Failure> {
         if sink.is_snapshot() {
             return Ok(0);
         }
-        let is_last = windows.last().is_some_and(|window| window.time >= scored_to);
-        let total = cursor.windows_total + windows.len() as u64;
-        let end = RunEnd { now: self.now, scored_to, windows_total: total, drift: None };
-        let end = is_last.then_some(end);
         let (pipeline, store) = (&self.document.name, self.store);
         sink.publish(&Batch { pipeline, store, windows, features, end })
     }

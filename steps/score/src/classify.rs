@@ -250,7 +250,10 @@ impl<'a> Scorer<'a> {
             let changed = self.bundle.observe(&mut evidence, time, judged);
             let class = entity_class(&self.bundle, self.classify, name, &evidence);
             if changed || class.mismatch {
-                entities.push(self.score(name, (judged, row), class, rows));
+                entities.push(EntityScore {
+                    completeness: judged.completeness,
+                    ..self.score(name, class, rows, row)
+                });
             }
             state.evidence.insert(name.to_owned(), evidence);
         }
@@ -279,15 +282,8 @@ impl<'a> Scorer<'a> {
         scores.collect()
     }
 
-    fn score(
-        &self,
-        name: &str,
-        (judged, row): (&JudgedRow, usize),
-        class: EntityClass,
-        rows: &DueRows,
-    ) -> EntityScore {
+    fn score(&self, name: &str, class: EntityClass, rows: &DueRows, row: usize) -> EntityScore {
         EntityScore {
-            completeness: judged.completeness,
             causes: self.bundle.mismatch_causes(&class, &rows.table, row),
             class: Some(class),
             ..EntityScore::bare(name.to_owned(), Verdict::Normal)

@@ -81,8 +81,8 @@ pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     else {
         return wait_for_model(args, &document, &due, outcome);
     };
-    let start = Start { live, due, coverage };
-    let (tick, rows, due) = prepare(args, &document, (store, &state), start, outcome)?;
+    let start = Start { store, live, due, coverage };
+    let (tick, rows, due) = prepare(args, &document, &state, start, outcome)?;
 
     let mut scored =
         Scored::new(&tick.live.version, tick.shadow.as_ref().map(|(scorer, _)| scorer), &due);
@@ -133,7 +133,8 @@ fn note_late(
 }
 
 /// What a tick begins with.
-struct Start {
+struct Start<'a> {
+    store: &'a dyn ObjectStore,
     /// The live version.
     live: Scorer,
     due: Windows,
@@ -144,15 +145,20 @@ struct Start {
 fn prepare<'a>(
     args: &ScoreArgs,
     document: &'a Sections,
-    (store, state): (&dyn ObjectStore, &ScorerState),
-    Start { live, due, coverage }: Start,
+    state: &ScorerState,
+    Start { store, live, due, coverage }: Start<'_>,
     outcome: &mut Outcome,
 ) -> Result<(Tick<'a>, DueRows, Windows), StepError> {
     let cache = args.model_cache.as_deref();
     let features = FeatureTable::read(&args.features)?;
     let fresh = ScoreState::default();
     let before = state.shadow.as_ref().unwrap_or(&fresh);
-    let shadow = Scorer::shadow(store, document, (cache, before), &features, outcome);
+    let shadow = Scorer::shadow(store, document, cache, before, &features);
+    let shadow = shadow.unwrap_or_else(|error| {
+        let alias = &document.scoring.shadow;
+        outcome.warn(format!("`{alias}` does not score: {}", error.message));
+        None
+    });
     let features = live.bundle.columns_of(features)?;
     let measured = args.samples.as_deref().map(|path| Measured::read(path, document.step));
     let mut measured = measured.transpose()?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use contract::score::EntityScore;
-use contract::{Outcome, StepError, Timestamp};
+use contract::{StepError, Timestamp};
 use document::sections::Score as Sections;
 use frames::FeatureTable;
 use models::{Bundle, ScoreOptions, ScoreState};
@@ -31,30 +31,23 @@ impl Scorer {
         Self::fetch(store, document, &document.deployment.alias, cache, state)
     }
 
-    /// Fetches the challenger, if there is one, and the features with its columns. A challenger
-    /// that cannot be used is only a warning.
+    /// Fetches the challenger, if there is one, and the features with its columns.
     pub(crate) fn shadow(
         store: &dyn ObjectStore,
         document: &Sections,
-        (cache, state): (Option<&Path>, &ScoreState),
+        cache: Option<&Path>,
+        state: &ScoreState,
         features: &FeatureTable,
-        outcome: &mut Outcome,
-    ) -> Option<(Self, FeatureTable)> {
+    ) -> Result<Option<(Self, FeatureTable)>, StepError> {
         let alias = &document.scoring.shadow;
         if *alias == document.deployment.alias {
-            return None;
+            return Ok(None);
         }
-        let usable = |scorer: Self| {
-            scorer.bundle.columns_of(features.clone()).map(|features| (scorer, features))
+        let Some(scorer) = Self::fetch(store, document, alias, cache, state)? else {
+            return Ok(None);
         };
-        let fetched = Self::fetch(store, document, alias, cache, state);
-        match fetched.and_then(|scorer| scorer.map(usable).transpose()) {
-            Ok(scorer) => scorer,
-            Err(error) => {
-                outcome.warn(format!("`{alias}` does not score: {}", error.message));
-                None
-            }
-        }
+        let features = scorer.bundle.columns_of(features.clone())?;
+        Ok(Some((scorer, features)))
     }
 
     fn fetch(

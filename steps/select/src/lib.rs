@@ -43,7 +43,10 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         candidates = best(candidates, by, &dataset.validation, &recipe, outcome)?;
     }
 
-    let mut bundle = calibrated(args, candidates, (&dataset, every), recipe, outcome)?;
+    if every > 1 {
+        outcome.detail("measured_entities", &format!("one of {every}"))?;
+    }
+    let mut bundle = calibrated(args, candidates, &dataset, every, recipe)?;
     second_stages.into_iter().try_for_each(|folder| bundle.add_diagnosis(folder))?;
     if let Some(diagnosis) = &bundle.manifest().diagnosis {
         outcome.detail("diagnosis", diagnosis)?;
@@ -82,14 +85,13 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
 fn calibrated(
     args: &SelectArgs,
     candidates: Vec<Candidate>,
-    (dataset, every): (&Dataset, usize),
+    dataset: &Dataset,
+    every: usize,
     recipe: Recipe,
-    outcome: &mut Outcome,
 ) -> Result<Bundle, StepError> {
     if every == 1 {
         return assemble(candidates, &dataset.validation, recipe);
     }
-    outcome.detail("measured_entities", &format!("one of {every}"))?;
     let keys = FeatureTable::read_keys(&args.dataset.join(Dataset::FILES[1]))?;
     let rows = CalibrationRows { sample: &dataset.validation, keys: &keys };
     assemble_sampled(candidates, rows, recipe)

@@ -25,6 +25,7 @@ use contract::steps::TrainArgs;
 use contract::{Outcome, Timestamp, read_json};
 use document::classify::Classify;
 use frames::{Dataset, FeatureTable};
+use models::classify::evidence::Rules;
 use models::classify::{ClassModel, EntityEvidence, Profiles};
 use models::matrix;
 use ndarray::Axis;
@@ -175,7 +176,8 @@ impl Set {
                 .max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]));
             named.rows += 1;
             named.right_rows += usize::from(best.is_some_and(|best| classes[best] == class));
-            evidence.observe(start, &probabilities, &measure.of(&values), (&self.rule, bounds));
+            let rules = Rules { rule: &self.rule, bounds };
+            evidence.observe(start, &probabilities, &measure.of(&values), rules);
             named.called = evidence.class.map(|class| classes[class as usize].clone());
             let is_right = named.called.as_deref() == Some(class);
             named.right_after = named.right_after.or(Some(named.rows)).filter(|_| is_right);

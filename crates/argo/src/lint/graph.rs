@@ -125,7 +125,7 @@ fn task(spec: &WorkflowSpec, tasks: &[DagTask], task: &DagTask, report: &mut Rep
             report.say("parameter", message);
         }
     }
-    artifacts(tasks, task, (&given, &wanted), report);
+    artifacts(tasks, task, &given, &wanted, report);
 }
 
 /// Checks the list of a loop: a JSON list, or an output of a task for which it waits. Argo runs
@@ -157,7 +157,8 @@ fn loops(tasks: &[DagTask], task: &DagTask, report: &mut Report<'_>) {
 fn artifacts(
     tasks: &[DagTask],
     task: &DagTask,
-    (given, wanted): (&Arguments, &Arguments),
+    given: &Arguments,
+    wanted: &Arguments,
     report: &mut Report<'_>,
 ) {
     let name = &task.name;

@@ -17,7 +17,7 @@ pub(super) fn workflow(spec: &WorkflowSpec, pipeline: Option<&str>, report: &mut
         let tasks = template.dag.as_ref().map_or(&[][..], |dag| &dag.tasks);
         for task in tasks {
             for artifact in task.arguments.iter().flat_map(|given| &given.artifacts) {
-                kinds(spec, tasks, (task, artifact), report);
+                kinds(spec, tasks, task, artifact, report);
             }
             condition(spec, task, report);
         }
@@ -29,7 +29,8 @@ pub(super) fn workflow(spec: &WorkflowSpec, pipeline: Option<&str>, report: &mut
 fn kinds(
     spec: &WorkflowSpec,
     tasks: &[DagTask],
-    (task, artifact): (&DagTask, &Artifact),
+    task: &DagTask,
+    artifact: &Artifact,
     report: &mut Report<'_>,
 ) {
     let from = artifact.from.as_deref().unwrap_or_default();

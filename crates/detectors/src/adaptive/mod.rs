@@ -80,18 +80,14 @@ impl Gate {
         scores.iter().any(|score| *score > self.threshold)
     }
 
-    fn write(&self, prefix: &str, threshold: &str, tensors: &mut Tensors) {
-        self.distance.write(prefix, tensors);
-        tensors.insert_f64(threshold, &[1], vec![self.threshold]);
+    fn write(&self, names: &GateNames, tensors: &mut Tensors) {
+        self.distance.write(names.prefix, tensors);
+        tensors.insert_f64(names.threshold, &[1], vec![self.threshold]);
     }
 
-    fn read(
-        (prefix, threshold): (&str, &str),
-        features: usize,
-        tensors: &mut Tensors,
-    ) -> Result<Self, StepError> {
-        let distance = Distance::read(prefix, features, tensors)?;
-        Ok(Self { distance, threshold: tensors.take_number(threshold)? })
+    fn read(names: &GateNames, features: usize, tensors: &mut Tensors) -> Result<Self, StepError> {
+        let distance = Distance::read(names.prefix, features, tensors)?;
+        Ok(Self { distance, threshold: tensors.take_number(names.threshold)? })
     }
 }
 
@@ -99,9 +95,15 @@ impl Gate {
 const MOST_ABOVE_SHORT: &str = "most_above_short";
 const EXTREMES: &str = "extremes";
 
-/// Names of the tensors of the two gates.
-const SHORT: (&str, &str) = ("short", "gate_threshold");
-const LEVEL: (&str, &str) = ("level", "level_threshold");
+/// Names of the tensors of a gate.
+struct GateNames {
+    /// How those of the distance begin.
+    prefix: &'static str,
+    threshold: &'static str,
+}
+
+const SHORT: GateNames = GateNames { prefix: "short", threshold: "gate_threshold" };
+const LEVEL: GateNames = GateNames { prefix: "level", threshold: "level_threshold" };
 
 impl Adaptive {
     /// Makes the model; the distances must be over the features of the windows, those of the gate,
@@ -159,9 +161,9 @@ impl Sequence for Adaptive {
         }
         let extremes = Extremes::read(EXTREMES, &distance, tensors)?;
         let long = Long { distance, most_above_short: bound, extremes };
-        let short = Gate::read(SHORT, following.features(&following.gate_windows), tensors)?;
+        let short = Gate::read(&SHORT, following.features(&following.gate_windows), tensors)?;
         let level = (following.stay_rows > 0)
-            .then(|| Gate::read(LEVEL, following.columns(), tensors))
+            .then(|| Gate::read(&LEVEL, following.columns(), tensors))
             .transpose()?;
         Self::new(following, long, short, level)
     }
@@ -175,9 +177,9 @@ impl Sequence for Adaptive {
             tensors.insert_f64(MOST_ABOVE_SHORT, &[1], vec![*most_above_short]);
         }
         extremes.write(EXTREMES, distance.features(), &mut tensors);
-        self.short.write(SHORT.0, SHORT.1, &mut tensors);
+        self.short.write(&SHORT, &mut tensors);
         if let Some(level) = &self.level {
-            level.write(LEVEL.0, LEVEL.1, &mut tensors);
+            level.write(&LEVEL, &mut tensors);
         }
         tensors
     }

@@ -105,7 +105,7 @@ impl Sample {
             importance.iter_mut().for_each(|share| *share /= total);
         }
         let fill = self.columns.iter().map(|column| column.fill).collect();
-        ClassTrees::new(kind, classes, [fill, importance], trees).map_err(FitError::Model)
+        ClassTrees::new(kind, classes, fill, importance, trees).map_err(FitError::Model)
     }
 }
 

@@ -321,7 +321,7 @@ pub fn fit(
         importance.iter_mut().for_each(|share| *share /= total);
     }
     let fill = binned.columns.iter().map(|column| column.fill).collect();
-    BoostedTrees::new(classes, [fill, importance], vec![0.0; count], trees).map_err(FitError::Model)
+    BoostedTrees::new(classes, fill, importance, vec![0.0; count], trees).map_err(FitError::Model)
 }
 
 /// Returns the columns that a tree uses, in their order.

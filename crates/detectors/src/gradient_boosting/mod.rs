@@ -105,7 +105,8 @@ impl BoostedTrees {
     /// splits gained; `base` has an item a class, and so has each round of `trees`.
     pub fn new(
         classes: Classes,
-        [fill, importance]: [Vec<f64>; 2],
+        fill: Vec<f64>,
+        importance: Vec<f64>,
         base: Vec<f64>,
         trees: Vec<ValueTree>,
     ) -> Result<Self, StepError> {
@@ -183,7 +184,7 @@ impl BoostedTrees {
         });
         let trees = trees.collect();
         let ClassModel { classes, fill, importance, calibration } = model;
-        Self::new(classes, [fill, importance], base, trees)?.calibrated(calibration)
+        Self::new(classes, fill, importance, base, trees)?.calibrated(calibration)
     }
 }
 

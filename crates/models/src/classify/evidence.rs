@@ -18,6 +18,15 @@ const SLACK: f64 = 1.25;
 /// Probability below which an existing verdict is withdrawn.
 const DOUBT: f64 = 0.5;
 
+/// How evidence becomes a class.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// How windows are added up.
+    pub rule: &'a EvidenceRule,
+    /// Limits of a class.
+    pub bounds: &'a ClassBounds,
+}
+
 /// Evidence of one entity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EntityEvidence {
@@ -115,7 +124,7 @@ impl EntityEvidence {
         time: Timestamp,
         probabilities: &[f64],
         distances: &[f64],
-        (rule, bounds): (&EvidenceRule, &ClassBounds),
+        Rules { rule, bounds }: Rules<'_>,
     ) -> bool {
         let fade = 0.5_f64.powf(1.0 / rule.half_life_windows.max(1e-3));
         for (sum, probability) in self.sums.iter_mut().zip(probabilities) {
@@ -218,7 +227,7 @@ mod tests {
         let mut entity = EntityEvidence::new(2, Timestamp::from_ms(0), "");
         for (number, (probabilities, distances)) in windows.iter().enumerate() {
             let time = Timestamp::from_ms(i64::try_from(number).unwrap() * 10_000);
-            entity.observe(time, probabilities, distances, (&RULE, &BOUNDS));
+            entity.observe(time, probabilities, distances, Rules { rule: &RULE, bounds: &BOUNDS });
         }
         entity
     }

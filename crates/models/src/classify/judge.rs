@@ -7,6 +7,7 @@ use contract::classify::{EntityClass, Unknown};
 use contract::score::{Cause, EntityScore, Verdict};
 use frames::FeatureTable;
 
+use super::evidence::Rules;
 use super::{ClassBundle, EntityEvidence};
 
 /// Result of a single row.
@@ -106,8 +107,8 @@ impl ClassBundle {
         time: Timestamp,
         judged: &JudgedRow,
     ) -> bool {
-        let rule = (&self.classify().evidence, &self.classify().bounds);
-        evidence.observe(time, &judged.probabilities, &judged.distances, rule)
+        let rules = Rules { rule: &self.classify().evidence, bounds: &self.classify().bounds };
+        evidence.observe(time, &judged.probabilities, &judged.distances, rules)
     }
 
     /// Returns the class of an entity from its evidence. No allow list is applied to a mismatch.

@@ -108,8 +108,8 @@ pub(crate) fn class_trees(kind: &'static str, names: [&str; 2]) -> Result<ClassT
     let mut names = names.map(str::to_owned).to_vec();
     names.sort_unstable();
     let classes = Classes { names, normal };
-    let columns = [vec![2.0, 4e9, 100.0], vec![0.0, 1.0, 0.0]];
-    let trees = ClassTrees::new(kind, classes, columns, vec![tree.clone(), tree])?;
+    let (fill, importance) = (vec![2.0, 4e9, 100.0], vec![0.0, 1.0, 0.0]);
+    let trees = ClassTrees::new(kind, classes, fill, importance, vec![tree.clone(), tree])?;
     Ok(trees.calibrated(Calibration { smoothing: 0.01, exponent: 1.5 })?)
 }
 
@@ -123,9 +123,9 @@ pub(crate) fn boosted_trees() -> Result<BoostedTrees> {
     };
     let names = ["memory", "normal"].map(str::to_owned).to_vec();
     let classes = Classes { names, normal: vec![false, true] };
-    let columns = [vec![2.0, 4e9, 100.0], vec![0.0, 1.0, 0.0]];
+    let (fill, importance) = (vec![2.0, 4e9, 100.0], vec![0.0, 1.0, 0.0]);
     let trees = vec![tree(1.0), tree(-1.0)];
-    let trees = BoostedTrees::new(classes, columns, vec![0.0; 2], trees)?;
+    let trees = BoostedTrees::new(classes, fill, importance, vec![0.0; 2], trees)?;
     Ok(trees.calibrated(Calibration { smoothing: 0.01, exponent: 1.5 })?)
 }
 

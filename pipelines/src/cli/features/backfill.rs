@@ -64,7 +64,7 @@ pub(super) fn execute(
             days.push(Day { date: day.date(), state: State::Missing, rows: 0 });
             continue;
         }
-        days.push(fill(&context, (catalog, &version), day, args.partial)?);
+        days.push(fill(&context, Target { catalog, version: &version }, day, args.partial)?);
     }
     let (group, version) = (version.group, version.version);
     Published { group, version, begun: None, days }.print(global)
@@ -103,17 +103,24 @@ pub(super) fn gaps(parts: &[Part]) -> Vec<String> {
     days.unwrap_or_default().into_iter().map(Timestamp::date).collect()
 }
 
+/// Where days are published.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    catalog: Catalog<'a>,
+    version: &'a GroupVersion,
+}
+
 /// Computes a day with the document and publishes it. A day that the steps refuse counts as empty.
 /// A group with other features is an error for every day.
 fn fill(
     context: &Context,
-    to: (Catalog<'_>, &GroupVersion),
+    target: Target<'_>,
     day: Timestamp,
     partial: bool,
 ) -> Result<Day, StepError> {
     let folder = context.store.root.join(format!(".features-{}", std::process::id()));
     fs_err::create_dir_all(&folder).map_err(|e| StepError::writing(&folder, &e))?;
-    let filled = fill_in(context, &folder, to, day, partial);
+    let filled = fill_in(context, &folder, target, day, partial);
     // The temporary files are no longer needed.
     drop(fs_err::remove_dir_all(&folder));
     filled
@@ -122,7 +129,7 @@ fn fill(
 fn fill_in(
     context: &Context,
     folder: &Path,
-    (catalog, version): (Catalog<'_>, &GroupVersion),
+    Target { catalog, version }: Target<'_>,
     day: Timestamp,
     partial: bool,
 ) -> Result<Day, StepError> {

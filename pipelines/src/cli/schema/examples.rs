@@ -166,10 +166,22 @@ pub(super) fn example(
     schema: &Value,
     types: &Map<String, Value>,
 ) -> String {
-    format!("{field}: {}", of_field(owner, field, schema, (types, DEPTH)))
+    format!("{field}: {}", of_field(owner, field, schema, Types { by_name: types, depth: DEPTH }))
 }
 
-type Types<'a> = (&'a Map<String, Value>, usize);
+/// The types of the schema, and how many levels of them an example may write out.
+#[derive(Clone, Copy)]
+struct Types<'a> {
+    by_name: &'a Map<String, Value>,
+    depth: usize,
+}
+
+impl Types<'_> {
+    /// Returns the types for the fields of an object.
+    fn nested(self) -> Self {
+        Self { depth: self.depth.saturating_sub(1), ..self }
+    }
+}
 
 fn of_field(owner: &str, field: &str, schema: &Value, types: Types<'_>) -> String {
     let full = format!("{owner}.{field}");
@@ -190,18 +202,18 @@ fn is_empty(value: &Value) -> bool {
         || value.as_str().is_some_and(str::is_empty)
 }
 
-fn of_type(owner: &str, schema: &Value, (types, depth): Types<'_>) -> String {
+fn of_type(owner: &str, schema: &Value, types: Types<'_>) -> String {
     if let Some(name) = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
-        let target = types.get(name).unwrap_or(&Value::Null);
+        let target = types.by_name.get(name).unwrap_or(&Value::Null);
         return match name {
             "Duration" => "10m".to_owned(),
-            _ => of_type(name, target, (types, depth)),
+            _ => of_type(name, target, types),
         };
     }
     for choices in ["oneOf", "anyOf"] {
         let mut choices = schema[choices].as_array().into_iter().flatten();
         if let Some(first) = choices.find(|choice| choice["type"] != "null") {
-            return of_type(owner, first, (types, depth));
+            return of_type(owner, first, types);
         }
     }
     if let Some(constant) = schema.get("const").or_else(|| schema["enum"].get(0)) {
@@ -215,16 +227,16 @@ fn of_type(owner: &str, schema: &Value, (types, depth): Types<'_>) -> String {
         Some("boolean") => "true".to_owned(),
         Some("integer") => "1".to_owned(),
         Some("number") => "0.5".to_owned(),
-        Some("array") => format!("[{}]", of_type(owner, &schema["items"], (types, depth))),
-        Some("object") => object(owner, schema, (types, depth)),
+        Some("array") => format!("[{}]", of_type(owner, &schema["items"], types)),
+        Some("object") => object(owner, schema, types),
         _ => String::new(),
     }
 }
 
 /// Returns an object with the fields that it needs, or with its first one.
-fn object(owner: &str, schema: &Value, (types, depth): Types<'_>) -> String {
+fn object(owner: &str, schema: &Value, types: Types<'_>) -> String {
     if schema["additionalProperties"].is_object() {
-        let value = of_type(owner, &schema["additionalProperties"], (types, depth));
+        let value = of_type(owner, &schema["additionalProperties"], types);
         return format!("{{name: {value}}}");
     }
     let nothing = Map::new();
@@ -233,13 +245,13 @@ fn object(owner: &str, schema: &Value, (types, depth): Types<'_>) -> String {
     let is_required = |name: &String| required.iter().any(|it| it.as_str() == Some(name));
     let mut shown: Vec<(&String, &Value)> =
         fields.iter().filter(|(name, _)| is_required(name)).collect();
-    if shown.is_empty() && depth > 0 {
+    if shown.is_empty() && types.depth > 0 {
         shown.extend(fields.iter().find(|(_, schema)| schema.get("default").is_some()));
     }
     let shown: Vec<String> = shown
         .into_iter()
         .map(|(name, schema)| {
-            let value = of_field(owner, name, schema, (types, depth.saturating_sub(1)));
+            let value = of_field(owner, name, schema, types.nested());
             format!("{name}: {value}")
         })
         .collect();

@@ -130,7 +130,8 @@ impl Tally {
         &mut self,
         parsed: Result<Said, Bad>,
         is_cut: bool,
-        (path, number): (&Path, usize),
+        path: &Path,
+        number: usize,
     ) -> Result<Option<Event>, StepError> {
         self.lines += 1;
         let path = path.display();
@@ -184,7 +185,8 @@ impl Stream {
             let Some(line) = self.lines.next()? else { return Ok(()) };
             let parsed = event::parse(line.bytes, rules);
             let is_cut = line.is_cut;
-            self.head = tally.note(parsed, is_cut, self.lines.place())?;
+            let (path, number) = self.lines.place();
+            self.head = tally.note(parsed, is_cut, path, number)?;
         }
         Ok(())
     }

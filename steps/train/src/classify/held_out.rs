@@ -7,7 +7,7 @@ use detectors::fit::FitError;
 use detectors::fit::FitOptions;
 use detectors::fit::cross_validation::mean;
 use document::classify::{Classify, EntitySplit};
-use models::classify::evidence::EntityEvidence;
+use models::classify::evidence::{EntityEvidence, Rules};
 use models::classify::{ClassModel, Profiles};
 use ndarray::Axis;
 use rand::SeedableRng as _;
@@ -171,7 +171,7 @@ pub(crate) fn follow(
     let start = contract::Timestamp::from_ms(0);
     let mut evidence = EntityEvidence::new(classes, start, "");
     for (number, window) in held.windows.iter().enumerate() {
-        evidence.observe(start, &window.shares, &window.distances, (rule, bounds));
+        evidence.observe(start, &window.shares, &window.distances, Rules { rule, bounds });
         each(number + 1, &evidence);
     }
 }

@@ -50,10 +50,19 @@ pub(super) struct Windows<'a> {
     label_tag: Option<&'a str>,
     /// By entity.
     pub(super) labels: BTreeMap<String, String>,
-    /// By number of the column, entity and values of the tags of its parts.
-    parts: BTreeMap<(usize, String, Vec<String>), Part>,
+    parts: BTreeMap<PartKey, Part>,
     pub(super) rows: usize,
     pub(super) odd: Odd,
+}
+
+/// Identifies a part of an entity.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct PartKey {
+    /// Number of the column.
+    column: usize,
+    entity: String,
+    /// Values of the tags that distinguish the parts.
+    tags: Vec<String>,
 }
 
 /// A part of an entity.
@@ -125,18 +134,13 @@ impl<'a> Windows<'a> {
             let at = series.columns.iter().position(|name| *name == column.field);
             if let (true, Some(at)) = (is_meant, at) {
                 let part = column.parts.iter().map(|name| tag(name).to_owned()).collect();
-                self.fill((index, entity.clone(), part), column, &series, at);
+                let key = PartKey { column: index, entity: entity.clone(), tags: part };
+                self.fill(key, column, &series, at);
             }
         }
     }
 
-    fn fill(
-        &mut self,
-        key: (usize, String, Vec<String>),
-        column: &InfluxdbColumn,
-        series: &Series,
-        at: usize,
-    ) {
+    fn fill(&mut self, key: PartKey, column: &InfluxdbColumn, series: &Series, at: usize) {
         let begin = self.begin().ms();
         let windows = self.back + self.grid.points;
         let part = self.parts.entry(key).or_insert_with(|| Part {
@@ -168,7 +172,7 @@ impl<'a> Windows<'a> {
                 negative += 1;
                 continue;
             }
-            twice += usize::from(!part.add((time, value), column.counter, index));
+            twice += usize::from(!part.add(time, value, column.counter, index));
         }
         let field = &column.field;
         self.odd.count(&format!("`{field}` holds no number"), texts);
@@ -182,7 +186,7 @@ impl<'a> Windows<'a> {
     /// Returns the points of each column and entity: number of the column, entity, points.
     pub(super) fn points(&self) -> Vec<(usize, String, Vec<Point>)> {
         let mut sums: BTreeMap<(usize, &str), Vec<Option<f64>>> = BTreeMap::new();
-        for ((index, entity, _), part) in &self.parts {
+        for (PartKey { column: index, entity, .. }, part) in &self.parts {
             let sum = sums
                 .entry((*index, entity.as_str()))
                 .or_insert_with(|| vec![None; self.grid.points]);
@@ -225,8 +229,7 @@ impl<'a> Windows<'a> {
 
 impl Part {
     /// Adds a row; returns whether its time is new.
-    fn add(&mut self, (time, value): (i64, f64), is_counter: bool, index: usize) -> bool {
-        let mut value = value;
+    fn add(&mut self, time: i64, mut value: f64, is_counter: bool, index: usize) -> bool {
         let is_new = match self.last {
             // A row that is the same in every respect is not reported again.
             Some((before, known)) if time <= before => {

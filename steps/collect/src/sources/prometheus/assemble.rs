@@ -8,7 +8,7 @@ use frames::samples::{SampleRows, text_number};
 
 use super::chunk::Chunk;
 use super::column::{Column, Merged, shown};
-use super::gaps::Gaps;
+use super::gaps::{Ambiguous, Gaps};
 use super::reply::{LabelSet, Point, Series};
 use crate::range::Grid;
 
@@ -200,7 +200,13 @@ impl<'a> Assembler<'a> {
         if !self.is_scoring && twice.len() > points.len() {
             return Err(error);
         }
-        self.gaps.ambiguous(&column.name, entity, (&twice, grid.step), &error.message);
+        self.gaps.ambiguous(&Ambiguous {
+            query: &column.name,
+            entity,
+            times: &twice,
+            step: grid.step,
+            reason: &error.message,
+        });
         Ok(points)
     }
 

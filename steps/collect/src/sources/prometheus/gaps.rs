@@ -25,6 +25,16 @@ struct Told {
     reason: String,
 }
 
+/// Several series of an entity.
+pub(crate) struct Ambiguous<'a> {
+    pub(crate) query: &'a str,
+    pub(crate) entity: &'a str,
+    /// Their times, in order; consecutive ones are a step apart.
+    pub(crate) times: &'a [Timestamp],
+    pub(crate) step: Span,
+    pub(crate) reason: &'a str,
+}
+
 impl Gaps {
     /// Records points of a query that could not be fetched for any entity.
     pub(crate) fn hole(&mut self, query: &str, hole: Hole) {
@@ -35,15 +45,9 @@ impl Gaps {
         self.gaps.push(Gap { first, last, query, entity, kind: hole.kind, reason: hole.reason });
     }
 
-    /// Records times at which several series had the same entity; the times are in order, and
-    /// consecutive ones are a step apart.
-    pub(crate) fn ambiguous(
-        &mut self,
-        query: &str,
-        entity: &str,
-        (times, step): (&[Timestamp], Span),
-        reason: &str,
-    ) {
+    /// Records times at which several series had the same entity.
+    pub(crate) fn ambiguous(&mut self, found: &Ambiguous<'_>) {
+        let Ambiguous { query, entity, times, step, reason } = *found;
         let (Some(&first), Some(&last)) = (times.first(), times.last()) else { return };
         let told = Told { points: times.len(), first, last, reason: reason.to_owned() };
         self.tell(query, GapKind::Ambiguous, told);

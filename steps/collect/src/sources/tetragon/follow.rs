@@ -63,7 +63,7 @@ impl Live for Follower<'_> {
         let path = tail.path.clone();
         tail.read(&mut |line| {
             // The line number is not tracked for a file that is followed.
-            match tally.note(event::parse(line, rules), false, (&path, 0)) {
+            match tally.note(event::parse(line, rules), false, &path, 0) {
                 Ok(Some(event)) if event.time > time + MOST_AHEAD => ahead += 1,
                 Ok(Some(event)) => windows.add(event),
                 Ok(None) => {}

@@ -230,11 +230,10 @@ impl Flows<'_> {
         SampleRows { columns: vec![Vec::new(); self.columns.len()], ..SampleRows::default() }
     }
 
-    fn push(&self, rows: &mut SampleRows, keys: (Timestamp, &str, String), values: &[Option<f64>]) {
-        let (time, entity, label) = keys;
-        rows.times.push(time);
-        rows.entities.push(entity.to_owned());
-        rows.labels.push(label);
+    fn push(&self, rows: &mut SampleRows, key: RowKey, values: &[Option<f64>]) {
+        rows.times.push(key.time);
+        rows.entities.push(key.entity);
+        rows.labels.push(key.label);
         for ((place, _), column) in self.columns.iter().zip(&mut rows.columns) {
             column.push(values.get(*place).copied().flatten());
         }
@@ -243,9 +242,10 @@ impl Flows<'_> {
     fn source_rows(&self, windows: &Windows, each: &mut Each<'_>) -> Result<(), StepError> {
         let mut rows = self.empty();
         for (end, group) in windows.groups() {
-            let keys =
-                (end, self.entity.rename(&group.name), group.label(&self.settings.flows.normal));
-            self.push(&mut rows, keys, &group.values(self.step));
+            let entity = self.entity.rename(&group.name).to_owned();
+            let label = group.label(&self.settings.flows.normal);
+            let key = RowKey { time: end, entity, label };
+            self.push(&mut rows, key, &group.values(self.step));
             if rows.times.len() == BLOCK_ROWS {
                 each(std::mem::replace(&mut rows, self.empty()))?;
             }
@@ -271,7 +271,9 @@ impl Flows<'_> {
             });
             let mut values = flow_values(flow, cluster).to_vec();
             values.extend_from_slice(of_source);
-            self.push(&mut rows, (end, &names.name(end, flow), flow.label.clone()), &values);
+            let entity = names.name(end, flow);
+            let key = RowKey { time: end, entity, label: flow.label.clone() };
+            self.push(&mut rows, key, &values);
             if rows.times.len() == BLOCK_ROWS {
                 sorter.add(std::mem::replace(&mut rows, self.empty()))?;
             }
@@ -280,6 +282,13 @@ impl Flows<'_> {
         sorter.add(rows)?;
         sorter.finish(&mut |rows| Ok(each(rows)?))
     }
+}
+
+/// Whose row it is, of which window, and its label.
+struct RowKey {
+    time: Timestamp,
+    entity: String,
+    label: String,
 }
 
 /// Returns the end of the window that a time belongs to.
