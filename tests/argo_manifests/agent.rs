@@ -156,8 +156,8 @@ const BROKEN: [Break; 20] = [
     (
         "mount of nowhere",
         AGENT,
-        "- name: spool\n          mountPath",
-        "- name: spol\n          mountPath",
+        "mountPath: /spool\n          name: spool",
+        "mountPath: /spool\n          name: spol",
         "reference",
     ),
     ("not a health endpoint", AGENT, "path: /healthz", "path: /health", "settings"),
@@ -165,8 +165,8 @@ const BROKEN: [Break; 20] = [
     (
         "log of the node writable",
         AGENT,
-        "mountPath: /var/log/tetragon\n          readOnly: true",
-        "mountPath: /var/log/tetragon",
+        "mountPath: /var/log/tetragon\n          name: events\n          readOnly: true",
+        "mountPath: /var/log/tetragon\n          name: events",
         "security",
     ),
     (
@@ -180,8 +180,8 @@ const BROKEN: [Break; 20] = [
     (
         "token",
         AGENT,
-        "automountServiceAccountToken: false\n      security",
-        "automountServiceAccountToken: true\n      security",
+        "automountServiceAccountToken: false\n      containers",
+        "automountServiceAccountToken: true\n      containers",
         "security",
     ),
     (
@@ -192,7 +192,7 @@ const BROKEN: [Break; 20] = [
         "security",
     ),
     ("namespace that refuses", AGENT, "enforce: privileged", "enforce: restricted", "security"),
-    ("no source may connect", AGENT, "      port: 9464", "      port: 9465", "network"),
+    ("no source may connect", AGENT, "    - port: 9464", "    - port: 9465", "network"),
 ];
 
 #[test]

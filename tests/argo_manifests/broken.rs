@@ -182,8 +182,8 @@ const BROKEN_SURROUNDINGS: [Break; 30] = [
     (
         "volume that Pod Security refuses",
         TRAIN,
-        "    emptyDir:\n      sizeLimit: 8Gi\n",
-        "    nfs: {server: a, path: /}\n",
+        "- emptyDir:\n      sizeLimit: 8Gi\n",
+        "- nfs: {server: a, path: /}\n",
         "security",
     ),
     ("retry on any failure", TRAIN, "      expression:", "      retryPolicy:", "retry"),
@@ -204,8 +204,8 @@ const BROKEN_SURROUNDINGS: [Break; 30] = [
     (
         "root",
         TRAIN,
-        "    runAsUser: 65532\n    runAsGroup",
-        "    runAsUser: 0\n    runAsGroup",
+        "    runAsUser: 65532\n    seccomp",
+        "    runAsUser: 0\n    seccomp",
         "security",
     ),
     (
@@ -246,8 +246,8 @@ const BROKEN_SURROUNDINGS: [Break; 30] = [
     (
         "host path",
         TRAIN,
-        "    emptyDir:\n      sizeLimit: 8Gi\n",
-        "    hostPath: {path: /}\n",
+        "- emptyDir:\n      sizeLimit: 8Gi\n",
+        "- hostPath: {path: /}\n",
         "security",
     ),
     (

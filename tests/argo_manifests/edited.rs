@@ -32,7 +32,7 @@ fn valid_fields_of_a_workflow_are_accepted() -> Result<()> {
              tolerations: [{key: batch, operator: Exists, effect: NoSchedule}]\n",
         ),
         ("      limit: 3\n", "      limit: \"3\"\n      retryPolicy: Always\n"),
-        ("    emptyDir:\n      sizeLimit: 8Gi\n", "    persistentVolumeClaim: {claimName: work}\n"),
+        ("- emptyDir:\n      sizeLimit: 8Gi\n", "- persistentVolumeClaim: {claimName: work}\n"),
         ("        envFrom:\n", "        env: [{name: RUST_LOG, value: debug}]\n        envFrom:\n"),
         ("        envFrom:\n", "        imagePullPolicy: Always\n        envFrom:\n"),
         ("          cpu: 100m\n", "          cpu: 0.1\n"),
@@ -106,6 +106,7 @@ fn objects_that_overlays_add_are_accepted() -> Result<()> {
                  metadata: {name: keys}\nspec: {anything: [1]}\n---\napiVersion: kustomize.config.k8s.io/v1beta1\n\
                  kind: Kustomization\nsortOptions: {order: fifo}\nnamePrefix: a-\nimages: [{name: x, newTag: '1'}]\n\
                  configMapGenerator: [{name: a, literals: [b=c]}]\npatches: [{path: p.yaml, target: {kind: Pod}}]\n\
+                 ---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\nbinaryData:\n  a: |\n    AAAA\n    AAAA\n\
                  ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: other}\n\
                  rules: [{apiGroups: [''], resources: [pods], verbs: [list]}]\n";
     files.push(File { name: "added.yaml".to_owned(), text: added.to_owned() });

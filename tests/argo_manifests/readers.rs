@@ -127,7 +127,7 @@ fn hera_models_find_unknown_missing_and_mistyped_fields() -> anyhow::Result<()> 
             "readOnlyRootFileSystem: no such field",
         ),
         ("parallelism: 4", "parallelism: '4'", "parallelism: '4' is read as 4"),
-        ("- name: work\n", "- label: work\n", "Field required"),
+        (" name: work\n", " label: work\n", "Field required"),
     ] {
         let temp = tempfile::tempdir()?;
         let change = |text: &str| text.replace(from, to);

@@ -142,8 +142,8 @@ const BROKEN_VALUES: [Break; 15] = [
     (
         "template of another namespace",
         TRAIN,
-        "  name: lynceus-cluster-train\n  labels",
-        "  name: lynceus-cluster-train\n  namespace: other\n  labels",
+        "  name: lynceus-cluster-train\nspec",
+        "  name: lynceus-cluster-train\n  namespace: other\nspec",
         "template",
     ),
 ];
@@ -153,15 +153,15 @@ const BROKEN_CLUSTER: [Break; 6] = [
     (
         "volume of a single container",
         SCORE,
-        "        - name: document\n          configMap:\n            name: lynceus-cluster-document\n",
-        "        - name: other\n          configMap:\n            name: lynceus-cluster-document\n",
+        "        - configMap:\n            name: lynceus-cluster-document\n          name: document\n",
+        "        - configMap:\n            name: lynceus-cluster-document\n          name: other\n",
         "volume",
     ),
     (
         "another volume of the same name",
         SCORE,
-        "        - name: document\n          configMap:\n            name: lynceus-cluster-document\n",
-        "        - name: document\n          configMap:\n            name: other\n",
+        "        - configMap:\n            name: lynceus-cluster-document\n          name: document\n",
+        "        - configMap:\n            name: other\n          name: document\n",
         "volume",
     ),
     (

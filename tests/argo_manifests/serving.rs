@@ -97,8 +97,8 @@ fn broken_deployments_services_and_scalers_are_found() -> Result<()> {
             (
                 "scaler without a target",
                 SERVE,
-                "    name: lynceus-cluster-serve\n  minReplicas",
-                "    name: x\n  minReplicas",
+                "    kind: Deployment\n    name: lynceus-cluster-serve",
+                "    kind: Deployment\n    name: x",
                 "reference",
             ),
             ("bounds the wrong way round", SERVE, "maxReplicas: 6", "maxReplicas: 1", "value"),
@@ -110,7 +110,7 @@ fn broken_deployments_services_and_scalers_are_found() -> Result<()> {
                 "readOnlyRootFilesystem: false",
                 "security",
             ),
-            ("no port is allowed", SERVE, "      port: 8080", "      port: 80", "network"),
+            ("no port is allowed", SERVE, "    - port: 8080", "    - port: 80", "network"),
         ],
     )
 }

@@ -173,15 +173,22 @@ fn a_sink_that_writes_into_the_cluster_has_an_account_that_may_do_no_more() -> a
         Ok(file.context("no account")?.text)
     };
     let both = account("events: true, annotations: true")?;
-    for expected in [
-        "kind: ServiceAccount\nmetadata:\n  name: lynceus-cluster-export\n",
-        "kubernetes.io/service-account.name: lynceus-cluster-export",
-        "type: kubernetes.io/service-account-token",
-        "kind: ClusterRole\nmetadata:\n  name: lynceus.lynceus.cluster.export\n",
-        "kind: ClusterRoleBinding\nmetadata:\n  name: lynceus.lynceus.cluster.export\n",
-    ] {
-        assert!(both.contains(expected), "{expected}: {both}");
-    }
+    let objects = yaml::documents(&both).into_iter().map(|(_, text)| yaml::read::<Value>(&text));
+    let objects: Vec<Value> = objects.collect::<Result<_, _>>()?;
+    let names: Vec<[&Value; 2]> =
+        objects.iter().map(|object| [&object["kind"], &object["metadata"]["name"]]).collect();
+    assert_eq!(
+        names,
+        [
+            ["ServiceAccount", "lynceus-cluster-export"],
+            ["Secret", "lynceus-cluster-export"],
+            ["ClusterRole", "lynceus.lynceus.cluster.export"],
+            ["ClusterRoleBinding", "lynceus.lynceus.cluster.export"],
+        ]
+    );
+    assert_eq!(objects[1]["type"], "kubernetes.io/service-account-token");
+    let account_of = &objects[1]["metadata"]["annotations"]["kubernetes.io/service-account.name"];
+    assert_eq!(account_of, "lynceus-cluster-export");
     let rules = |text: &str| -> anyhow::Result<Value> {
         let role = text.split("---\n").find(|text| text.contains("kind: ClusterRole\n"));
         let role: Value =

@@ -1,14 +1,14 @@
 //! Users and permissions of the pods, and the address of the store.
 
-use std::collections::BTreeMap;
-
 use contract::StepError;
 use document::Document;
-
-use super::cluster::{
-    ArtifactRepository, ConfigMap, Role, RoleBinding, RoleRef, RoleRule, S3Repository, SecretKey,
-    ServiceAccount, Subject, TokenSecret,
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, SecretKeySelector, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{
+    ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::cluster::{ArtifactRepository, Labels, S3Repository};
 use super::workflow::ArtifactRepositoryRef;
 use super::{metadata, names, text};
 
@@ -48,49 +48,46 @@ pub(super) struct Granted<'a> {
     pub(super) token: &'a str,
     /// The pipeline that it belongs to; `None` if it belongs to the whole installation.
     pub(super) document: Option<&'a Document>,
-    /// `Role` or `ClusterRole`.
-    pub(super) role: &'static str,
-    /// The namespace of the account, which a binding for all namespaces must name.
-    pub(super) namespace: Option<String>,
-    pub(super) rules: Vec<RoleRule>,
+    /// The namespace of the account if the permissions are for all namespaces: a binding of them
+    /// must name it. `None` for permissions in the account's own namespace.
+    pub(super) namespace: Option<&'a str>,
+    pub(super) rules: Vec<PolicyRule>,
 }
 
 /// Makes an account, its token, its role and the binding of both.
 pub(super) fn granted(granted: Granted<'_>) -> Result<Vec<String>, StepError> {
-    let Granted { name, role_name, token, document, role: kind, namespace, rules } = granted;
-    let mut token = TokenSecret {
-        api_version: "v1".to_owned(),
-        kind: "Secret".to_owned(),
-        metadata: metadata(token, document),
-        secret_type: "kubernetes.io/service-account-token".to_owned(),
-        ..TokenSecret::default()
-    };
-    token
-        .metadata
-        .annotations
-        .insert("kubernetes.io/service-account.name".to_owned(), name.to_owned());
-    let role = Role {
-        api_version: format!("{RBAC}/v1"),
-        kind: kind.to_owned(),
-        metadata: metadata(role_name, document),
-        rules,
-    };
-    let binding = RoleBinding {
-        api_version: format!("{RBAC}/v1"),
-        kind: format!("{kind}Binding"),
-        metadata: metadata(role_name, document),
-        role_ref: RoleRef {
-            api_group: RBAC.to_owned(),
-            kind: kind.to_owned(),
-            name: role_name.to_owned(),
+    let Granted { name, role_name, token, document, namespace, rules } = granted;
+    let annotation = ("kubernetes.io/service-account.name".to_owned(), name.to_owned());
+    let token = Secret {
+        metadata: ObjectMeta {
+            annotations: Some([annotation].into()),
+            ..metadata(token, document)
         },
-        subjects: vec![Subject {
-            kind: "ServiceAccount".to_owned(),
-            name: name.to_owned(),
-            namespace,
-        }],
+        type_: Some("kubernetes.io/service-account-token".to_owned()),
+        ..Secret::default()
     };
-    Ok(vec![text(&account(name, document))?, text(&token)?, text(&role)?, text(&binding)?])
+    let (metadata, rules) = (metadata(role_name, document), Some(rules));
+    let role_ref = |kind: &str| RoleRef {
+        api_group: RBAC.to_owned(),
+        kind: kind.to_owned(),
+        name: role_name.to_owned(),
+    };
+    let subjects = Some(vec![Subject {
+        kind: "ServiceAccount".to_owned(),
+        name: name.to_owned(),
+        namespace: namespace.map(str::to_owned),
+        ..Subject::default()
+    }]);
+    let (role, binding) = if namespace.is_some() {
+        let role_ref = role_ref("ClusterRole");
+        let binding = ClusterRoleBinding { metadata: metadata.clone(), role_ref, subjects };
+        (text(&ClusterRole { metadata, rules, ..ClusterRole::default() })?, text(&binding)?)
+    } else {
+        let role_ref = role_ref("Role");
+        let binding = RoleBinding { metadata: metadata.clone(), role_ref, subjects };
+        (text(&Role { metadata, rules })?, text(&binding)?)
+    };
+    Ok(vec![text(&account(name, document))?, text(&token)?, role, binding])
 }
 
 /// Makes the account of Argo's own containers, with the one permission that they need.
@@ -103,12 +100,12 @@ pub(super) fn executor() -> Result<Vec<String>, StepError> {
         role_name: EXECUTOR,
         token: &format!("{EXECUTOR}.service-account-token"),
         document: None,
-        role: "Role",
         namespace: None,
-        rules: vec![RoleRule {
-            api_groups: vec!["argoproj.io".to_owned()],
-            resources: vec!["workflowtaskresults".to_owned()],
+        rules: vec![PolicyRule {
+            api_groups: Some(vec!["argoproj.io".to_owned()]),
+            resources: Some(vec!["workflowtaskresults".to_owned()]),
             verbs: vec!["create".to_owned(), "patch".to_owned()],
+            ..PolicyRule::default()
         }],
     })
 }
@@ -125,17 +122,20 @@ pub(super) fn accounts(document: &Document) -> Result<Vec<String>, StepError> {
 
 pub(super) fn account(name: &str, document: Option<&Document>) -> ServiceAccount {
     ServiceAccount {
-        api_version: "v1".to_owned(),
-        kind: "ServiceAccount".to_owned(),
         metadata: metadata(name, document),
-        automount_service_account_token: false,
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
     }
 }
 
 /// Makes the two settings of the store: for steps as environment, for Argo as an artifact
 /// repository. Overlays change them.
 pub(super) fn store() -> Result<Vec<String>, StepError> {
-    let secret = |key: &str| SecretKey { name: TRAINER.to_owned(), key: key.to_owned() };
+    let secret = |key: &str| SecretKeySelector {
+        name: TRAINER.to_owned(),
+        key: key.to_owned(),
+        optional: None,
+    };
     let repository = ArtifactRepository {
         s3: S3Repository {
             endpoint: "minio:9000".to_owned(),
@@ -160,11 +160,6 @@ pub(super) fn store() -> Result<Vec<String>, StepError> {
     ])
 }
 
-pub(super) fn config_map(name: &str, data: BTreeMap<String, String>) -> ConfigMap {
-    ConfigMap {
-        api_version: "v1".to_owned(),
-        kind: "ConfigMap".to_owned(),
-        metadata: metadata(name, None),
-        data,
-    }
+pub(super) fn config_map(name: &str, data: Labels) -> ConfigMap {
+    ConfigMap { metadata: metadata(name, None), data: Some(data), ..ConfigMap::default() }
 }

@@ -5,23 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use contract::{Stage, StepError};
 use document::Document;
+use k8s_openapi::api::rbac::v1::PolicyRule;
 
 use super::access::{self, Granted};
-use super::cluster::RoleRule;
 use super::outside::Outside;
 
 /// Returns the permissions that the sinks of a document need, one rule for each resource.
-fn rules(document: &Document) -> Vec<RoleRule> {
+fn rules(document: &Document) -> Vec<PolicyRule> {
     let mut verbs: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (resource, verb) in
         document.exports.values().flat_map(|sink| sink.extension().permissions())
     {
         verbs.entry(resource).or_default().insert(verb);
     }
-    let rule = |(resource, verbs): (&str, BTreeSet<&str>)| RoleRule {
-        api_groups: vec![String::new()],
-        resources: vec![resource.to_owned()],
+    let rule = |(resource, verbs): (&str, BTreeSet<&str>)| PolicyRule {
+        api_groups: Some(vec![String::new()]),
+        resources: Some(vec![resource.to_owned()]),
         verbs: verbs.into_iter().map(str::to_owned).collect(),
+        ..PolicyRule::default()
     };
     verbs.into_iter().map(rule).collect()
 }
@@ -40,9 +41,8 @@ pub(super) fn account(document: &Document, namespace: &str) -> Result<Vec<String
         role_name: &format!("lynceus.{namespace}.{}.{}", document.name, outside.name),
         token: &name,
         document: Some(document),
-        role: "ClusterRole",
         // kustomize sets the namespace of each overlay, as for all other objects.
-        namespace: Some(namespace.to_owned()),
+        namespace: Some(namespace),
         rules,
     })
 }

@@ -1,29 +1,26 @@
 //! The agents of a pipeline whose sources are recorded: a recorder on each node, in a separate
 //! namespace, because Tetragon's log folder is a folder of the node.
 
-pub mod objects;
-
 use std::path::Path;
 
 use contract::{Stage, StepError};
 use document::sources::OfNode;
 use document::{Document, HttpUrl};
+use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, EnvVar, EnvVarSource, HostPathVolumeSource, Namespace,
+    ObjectFieldSelector, PodSpec, PodTemplateSpec, Toleration, Volume,
+};
+use k8s_openapi::api::networking::v1::{
+    NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPort, NetworkPolicySpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::cluster::{
-    EgressRule, IngressRule, Kustomization, Metadata, Namespace, NetworkPolicy, NetworkPolicySpec,
-    Object, Peer, PolicyPort, Selector, SortOptions, reference,
-};
-use super::pod::{
-    Container, ContainerPort, EmptyDir, EnvFrom, EnvVar, FieldRef, FieldSource, HostPath, HttpGet,
-    Labels, PodSecurityContext, Probe, SecretVolume, Volume,
-};
-use super::resources::USER;
-use super::serving::objects::{PodMetadata, PodSpec, PodTemplate, Toleration};
+use super::cluster::{Kustomization, Labels, SortOptions, selector};
 use super::{
     COMPONENT, FIFO, Manifest, access, label, labels, manifest, metadata, network, resources,
-    secrets, step, text,
+    secrets, serving, step, text,
 };
-use objects::{DaemonSet, DaemonSetSpec};
 
 /// The program, which is also the name of its image.
 pub(super) const PROGRAM: &str = "agent";
@@ -58,7 +55,7 @@ pub(super) fn files(document: &Document, installation: &str) -> Result<Vec<Manif
     }
     let events = events(document)?;
     let document_map =
-        super::ConfigMap { metadata: own_metadata(document), ..super::config_map(document)? };
+        ConfigMap { metadata: own_metadata(document), ..super::config_map(document)? };
     let objects = [
         text(&namespace(document, installation, events.is_some()))?,
         text(&access::account(&name(document), Some(document)))?,
@@ -100,8 +97,8 @@ fn agent_labels(document: &Document) -> Labels {
     labels
 }
 
-fn own_metadata(document: &Document) -> Metadata {
-    Metadata { labels: agent_labels(document), ..metadata(&name(document), Some(document)) }
+fn own_metadata(document: &Document) -> ObjectMeta {
+    ObjectMeta { labels: Some(agent_labels(document)), ..metadata(&name(document), Some(document)) }
 }
 
 /// Returns the folder of the node with the logs that the agent follows, if there are any.
@@ -133,14 +130,14 @@ fn events(document: &Document) -> Result<Option<String>, StepError> {
 fn namespace(document: &Document, installation: &str, has_host_path: bool) -> Namespace {
     let level = if has_host_path { "privileged" } else { "restricted" };
     let mut metadata = own_metadata(document);
-    metadata.name = namespace_name(document, installation);
-    metadata.labels.extend([label(ENFORCE, level)]);
-    Namespace { api_version: "v1".to_owned(), kind: "Namespace".to_owned(), metadata }
+    metadata.name = Some(namespace_name(document, installation));
+    metadata.labels.get_or_insert_default().extend([label(ENFORCE, level)]);
+    Namespace { metadata, ..Namespace::default() }
 }
 
-fn store(document: &Document, installation: &str) -> super::ConfigMap {
-    let metadata = Metadata { name: store_name(document), ..own_metadata(document) };
-    super::ConfigMap {
+fn store(document: &Document, installation: &str) -> ConfigMap {
+    let metadata = ObjectMeta { name: Some(store_name(document)), ..own_metadata(document) };
+    ConfigMap {
         metadata,
         ..access::config_map(
             &store_name(document),
@@ -168,29 +165,26 @@ fn stages(document: &Document) -> &'static [Stage] {
 /// Allows ingress from Prometheus to the metrics, and egress of the agent to DNS, the store, the
 /// exporter of its node (at the node's own address), and a database that gets samples.
 fn policy(document: &Document) -> Result<NetworkPolicy, StepError> {
-    let mut ports: Vec<PolicyPort> =
+    let mut ports: Vec<NetworkPolicyPort> =
         scraped(document).map(|it| network::port("TCP", it.url.port())).collect();
     ports.dedup();
     let mut egress = vec![network::names(), network::store(true)];
-    egress.extend((!ports.is_empty()).then(|| EgressRule { to: Vec::new(), ports }));
+    egress.extend((!ports.is_empty()).then(|| network::egress(Vec::new(), ports)));
     if stages(document).contains(&Stage::Export) {
         egress.extend(network::ways(document, Stage::Export)?);
     }
-    let clients = Peer {
-        namespace_selector: Some(Selector { match_labels: [label(CLIENTS, "allowed")].into() }),
-        ..Peer::default()
+    let ingress = NetworkPolicyIngressRule {
+        from: Some(vec![network::namespaces(CLIENTS, "allowed")]),
+        ports: Some(vec![network::port("TCP", PORT)]),
     };
-    let ingress = IngressRule { from: vec![clients], ports: vec![network::port("TCP", PORT)] };
-    Ok(Object {
-        api_version: "networking.k8s.io/v1".to_owned(),
-        kind: "NetworkPolicy".to_owned(),
+    Ok(NetworkPolicy {
         metadata: own_metadata(document),
-        spec: NetworkPolicySpec {
-            pod_selector: Selector { match_labels: agent_labels(document) },
-            policy_types: vec!["Ingress".to_owned(), "Egress".to_owned()],
-            egress,
-            ingress: vec![ingress],
-        },
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(selector(agent_labels(document))),
+            policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
+            egress: Some(egress),
+            ingress: Some(vec![ingress]),
+        }),
     })
 }
 
@@ -214,39 +208,32 @@ fn scraped(document: &Document) -> impl Iterator<Item = Scraped<'_>> {
 }
 
 fn daemon_set(document: &Document, events: Option<&str>) -> DaemonSet {
-    let spec = PodSpec {
-        service_account_name: name(document),
-        automount_service_account_token: false,
-        security_context: pod_security(events.is_some()),
-        // The agent also runs on control-plane nodes, and on a drained node until it is empty.
-        tolerations: vec![Toleration { operator: "Exists".to_owned() }],
+    let pod = PodSpec {
+        service_account_name: Some(name(document)),
+        automount_service_account_token: Some(false),
+        // Only root can read Tetragon's log.
+        security_context: Some(step::pod_security(events.is_some())),
+        // Without a key it tolerates all taints: the agent also runs on control-plane nodes, and on
+        // a drained node until it is empty.
+        tolerations: Some(vec![Toleration {
+            operator: Some("Exists".to_owned()),
+            ..Toleration::default()
+        }]),
         containers: vec![container(document, events)],
-        volumes: volumes(document, events),
+        volumes: Some(volumes(document, events)),
+        ..PodSpec::default()
     };
-    let annotations =
-        [label("prometheus.io/scrape", "true"), label("prometheus.io/port", &PORT.to_string())];
-    let metadata = PodMetadata { labels: agent_labels(document), annotations: annotations.into() };
-    Object {
-        api_version: "apps/v1".to_owned(),
-        kind: "DaemonSet".to_owned(),
+    DaemonSet {
         metadata: own_metadata(document),
-        spec: DaemonSetSpec {
-            selector: Selector { match_labels: agent_labels(document) },
-            template: PodTemplate { metadata, spec },
-        },
-    }
-}
-
-/// Only root can read Tetragon's log. Without such a log, the agent runs as the user of all other
-/// pods.
-fn pod_security(is_root: bool) -> PodSecurityContext {
-    let user = if is_root { 0 } else { USER };
-    PodSecurityContext {
-        run_as_non_root: Some(!is_root),
-        run_as_user: Some(user),
-        run_as_group: Some(user),
-        fs_group: (!is_root).then_some(USER),
-        seccomp_profile: Some(step::seccomp()),
+        spec: Some(DaemonSetSpec {
+            selector: selector(agent_labels(document)),
+            template: PodTemplateSpec {
+                metadata: Some(serving::scraped(agent_labels(document), PORT)),
+                spec: Some(pod),
+            },
+            ..DaemonSetSpec::default()
+        }),
+        ..DaemonSet::default()
     }
 }
 
@@ -258,8 +245,11 @@ fn container(document: &Document, events: Option<&str>) -> Container {
     }
     let field = |name: &str, path: &str| EnvVar {
         name: name.to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector { field_path: path.to_owned(), api_version: None }),
+            ..EnvVarSource::default()
+        }),
         value: None,
-        value_from: FieldSource { field_ref: FieldRef { field_path: path.to_owned() } },
     };
     let mut mounts = vec![
         step::mount("document", step::DOCUMENT, true),
@@ -269,32 +259,22 @@ fn container(document: &Document, events: Option<&str>) -> Container {
     mounts.extend(events.map(|folder| step::mount("events", folder, true)));
     let stages = stages(document).iter();
     mounts.extend(stages.clone().filter_map(|stage| secrets::mount(document, *stage)));
-    let from = |secret: &str| EnvFrom { secret_ref: Some(reference(secret)), ..EnvFrom::default() };
-    let settings =
-        EnvFrom { config_map_ref: Some(reference(&store_name(document))), ..EnvFrom::default() };
-    let mut env_from = vec![settings, from(&name(document))];
+    let mut env_from =
+        vec![step::from_map(&store_name(document)), step::from_secret(&name(document))];
     let variables = stages.filter_map(|stage| secrets::environment(document, *stage));
-    env_from.extend(variables.map(|secret| from(&secret)));
+    env_from.extend(variables.map(|secret| step::from_secret(&secret)));
     Container {
         name: AGENT.to_owned(),
-        image: format!("localhost/lynceus/{PROGRAM}:{}", contract::VERSION),
-        command: vec![format!("/{PROGRAM}")],
-        args: arguments(document),
-        env: vec![field(NODE_NAME, "spec.nodeName"), field(HOST_IP, "status.hostIP")],
-        env_from,
-        ports: vec![ContainerPort {
-            name: PORT_NAME.to_owned(),
-            container_port: PORT,
-            protocol: "TCP".to_owned(),
-        }],
-        liveness_probe: Some(Probe {
-            http_get: HttpGet { path: HEALTH.to_owned(), port: PORT_NAME.to_owned() },
-            period_seconds: Some(10),
-            failure_threshold: Some(3),
-        }),
+        image: Some(format!("localhost/lynceus/{PROGRAM}:{}", contract::VERSION)),
+        command: Some(vec![format!("/{PROGRAM}")]),
+        args: Some(arguments(document)),
+        env: Some(vec![field(NODE_NAME, "spec.nodeName"), field(HOST_IP, "status.hostIP")]),
+        env_from: Some(env_from),
+        ports: Some(vec![serving::port(PORT_NAME, PORT)]),
+        liveness_probe: Some(serving::probe(HEALTH, PORT_NAME, 10)),
         resources: Some(resources::agent()),
         security_context: Some(security),
-        volume_mounts: mounts,
+        volume_mounts: Some(mounts),
         ..Container::default()
     }
 }
@@ -318,19 +298,19 @@ fn arguments(document: &Document) -> Vec<String> {
 }
 
 fn volumes(document: &Document, events: Option<&str>) -> Vec<Volume> {
-    let volume = |name: &str| Volume { name: name.to_owned(), ..Volume::default() };
-    let ca = SecretVolume { secret_name: access::CA.to_owned(), optional: Some(true) };
     let mut volumes = vec![
-        Volume { config_map: Some(reference(&name(document))), ..volume("document") },
-        Volume {
-            empty_dir: Some(EmptyDir { size_limit: Some(SPOOL_SIZE.to_owned()) }),
-            ..volume("spool")
-        },
-        Volume { secret: Some(ca), ..volume("ca") },
+        step::map_volume("document", &name(document)),
+        step::empty_volume("spool", SPOOL_SIZE),
+        step::secret_volume("ca", access::CA, true),
     ];
     volumes.extend(events.map(|folder| Volume {
-        host_path: Some(HostPath { path: folder.to_owned(), kind: "Directory".to_owned() }),
-        ..volume("events")
+        name: "events".to_owned(),
+        host_path: Some(HostPathVolumeSource {
+            path: folder.to_owned(),
+            // The folder must exist.
+            type_: Some("Directory".to_owned()),
+        }),
+        ..Volume::default()
     }));
     volumes.extend(secrets::volumes(document, stages(document)));
     volumes

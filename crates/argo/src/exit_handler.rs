@@ -4,6 +4,7 @@
 use contract::StepError;
 use contract::steps::StepCommand;
 use document::Document;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use plan::{Plan, Task, train};
 
 use super::step::{self, Surroundings, WORK};
@@ -67,7 +68,7 @@ fn alert(document: &Document, task: &Task) -> Result<Template, StepError> {
             artifacts: group::output_artifacts(document, task, ""),
         }),
         container: Some(step::container(task, &surroundings)?),
-        active_deadline_seconds: Some(resources::STEP_DEADLINE_SECONDS.into()),
+        active_deadline_seconds: Some(IntOrString::Int(resources::STEP_DEADLINE_SECONDS)),
         retry_strategy: Some(resources::retry()),
         ..Template::default()
     })
@@ -96,14 +97,16 @@ mod tests {
         assert!(spec.volumes.iter().any(|volume| volume.name == "alert"));
         let alert = spec.templates.iter().find(|template| template.name == "alert").unwrap();
         let container = alert.container.as_ref().unwrap();
-        let ended = container.args.iter().filter(|word| *word == "--ended").count();
+        let args = container.args.as_ref().unwrap();
+        let ended = args.iter().filter(|word| *word == "--ended").count();
         let inputs = alert.inputs.as_ref().unwrap();
         assert_eq!(ended, inputs.artifacts.len());
         for artifact in &inputs.artifacts {
-            assert!(container.args.contains(artifact.path.as_ref().unwrap()), "{artifact:?}");
+            assert!(args.contains(artifact.path.as_ref().unwrap()), "{artifact:?}");
             assert_eq!(artifact.optional, Some(true));
         }
-        let secret = container.env_from.iter().filter_map(|from| from.secret_ref.as_ref());
+        let secret =
+            container.env_from.iter().flatten().filter_map(|from| from.secret_ref.as_ref());
         assert!(secret.into_iter().any(|secret| secret.name == "lynceus-x-alert"));
         assert_eq!(alert.metadata.as_ref().unwrap().labels["lynceus/alert"], "allowed");
     }

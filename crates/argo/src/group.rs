@@ -10,20 +10,20 @@ use std::path::Path;
 use contract::steps::StepCommand;
 use contract::{Stage, StepError};
 use document::Document;
+use k8s_openapi::api::core::v1::Container;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use plan::{Plan, RUN, Task};
 
-use super::step::{self, Surroundings, WORK};
+use super::step::{self, MAIN, Surroundings, WORK};
 use super::training::{WORK_SIZE, declared};
 use super::workflow::{
-    Archive, Arguments, Artifact, ContainerSet, Parameter, S3Key, Template, ValueFrom,
+    Archive, Arguments, Artifact, ContainerOfSet, ContainerSet, Parameter, S3Key, Template,
+    ValueFrom,
 };
 use super::{LIST, SHARD, SHARD_REFERENCE, resources};
 
 /// The flags that are parameters of a workflow and go through its entrypoint's inputs.
 pub(super) const PASSED: [&str; 4] = ["now", "seed", "range", "models"];
-
-/// The container of a set from which Argo takes the exit code and the artifacts.
-pub(super) const MAIN: &str = "main";
 
 /// Tasks of a plan, by index, that run one after another in one pod.
 #[derive(Debug, Clone, PartialEq)]
@@ -196,23 +196,22 @@ impl Group {
                 parameters: self.tasks(plan).filter_map(list_of_shards).collect(),
                 artifacts: self.outputs(document, plan),
             }),
-            active_deadline_seconds: Some(resources::STEP_DEADLINE_SECONDS.into()),
+            active_deadline_seconds: Some(IntOrString::Int(resources::STEP_DEADLINE_SECONDS)),
             retry_strategy: Some(resources::retry()),
             ..Template::default()
         };
         let mut containers = Vec::new();
         for (index, task) in self.0.iter().map(|index| (*index, &plan.tasks[*index])) {
             let surroundings = Surroundings::of_training(document, task, !self.is_single());
-            let mut container = step::container(task, &surroundings)?;
-            if !self.is_single() {
-                container.name = self.container(index, plan);
-                let needs = plan.needs(index).into_iter().filter(|needed| self.0.contains(needed));
-                container.dependencies = needs.map(|needed| self.container(needed, plan)).collect();
+            let container = step::container(task, &surroundings)?;
+            if self.is_single() {
+                return Ok(Template { container: Some(container), ..template });
             }
-            containers.push(container);
-        }
-        if self.is_single() {
-            return Ok(Template { container: containers.pop(), ..template });
+            let needs = plan.needs(index).into_iter().filter(|needed| self.0.contains(needed));
+            containers.push(ContainerOfSet {
+                container: Container { name: self.container(index, plan), ..container },
+                dependencies: needs.map(|needed| self.container(needed, plan)).collect(),
+            });
         }
         let set = ContainerSet { volume_mounts: vec![step::work_mount()], containers };
         let volumes = step::volumes(document, WORK_SIZE, &stages);

@@ -8,7 +8,6 @@ pub mod agent;
 pub mod cluster;
 pub mod dashboard;
 pub mod lint;
-pub mod pod;
 pub mod rules;
 pub mod serving;
 pub mod workflow;
@@ -31,10 +30,11 @@ pub use serving::Serving;
 
 use contract::{Shard, ShardCount, ShardNumber, StepError};
 use document::Document;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 
-use cluster::{ConfigMap, Kustomization, Metadata, SortOptions};
-use pod::Labels;
+use cluster::{Kustomization, Labels, SortOptions};
 
 /// A generated file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,10 +174,9 @@ fn of_pipeline(document: &Document, options: Options<'_>) -> Result<Vec<Manifest
 
 fn config_map(document: &Document) -> Result<ConfigMap, StepError> {
     Ok(ConfigMap {
-        api_version: "v1".to_owned(),
-        kind: "ConfigMap".to_owned(),
         metadata: metadata(&names(document).document, Some(document)),
-        data: [("document.yaml".to_owned(), yaml::write(document)?)].into(),
+        data: Some([("document.yaml".to_owned(), yaml::write(document)?)].into()),
+        ..ConfigMap::default()
     })
 }
 
@@ -190,13 +189,9 @@ fn text_map(
 ) -> ConfigMap {
     let name = format!("lynceus-{}", document.name);
     let mut metadata = metadata(&format!("{name}-{what}"), Some(document));
-    metadata.labels.extend([label(found_by, "1")]);
-    ConfigMap {
-        api_version: "v1".to_owned(),
-        kind: "ConfigMap".to_owned(),
-        metadata,
-        data: [(format!("{name}.{ending}"), text)].into(),
-    }
+    metadata.labels.get_or_insert_default().extend([label(found_by, "1")]);
+    let data = Some([(format!("{name}.{ending}"), text)].into());
+    ConfigMap { metadata, data, ..ConfigMap::default() }
 }
 
 fn kustomization(folder: &str, resources: Vec<String>) -> Result<Manifest, StepError> {
@@ -315,10 +310,10 @@ fn labels(document: &Document) -> Labels {
     labels
 }
 
-fn metadata(name: &str, document: Option<&Document>) -> Metadata {
-    Metadata {
-        name: name.to_owned(),
-        labels: document.map_or_else(part_of, labels),
-        ..Metadata::default()
+fn metadata(name: &str, document: Option<&Document>) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        labels: Some(document.map_or_else(part_of, labels)),
+        ..ObjectMeta::default()
     }
 }

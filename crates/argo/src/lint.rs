@@ -25,9 +25,12 @@ mod wiring;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use k8s_openapi::api::core::v1::Container;
 use serde::Serialize;
 
 use super::PIPELINE;
+use super::cluster::given;
+use super::step::MAIN;
 use super::workflow::{Template, WorkflowSpec};
 use objects::{Held, Objects};
 
@@ -122,7 +125,7 @@ pub fn check(files: &[File], programs: &Programs) -> Vec<Finding> {
 fn workflow(held: &Held<'_>, objects: &Objects, report: &mut Report<'_>) {
     let spec = held.spec;
     let document = objects.document(spec).map(|document| document.name);
-    let pipeline = document.or_else(|| held.metadata.labels.get(PIPELINE).cloned());
+    let pipeline = document.or_else(|| given(held.metadata.labels.as_ref()).get(PIPELINE).cloned());
     settings::workflow(spec, report);
     graph::workflow(spec, report);
     references::workflow(spec, held.is_clock, report);
@@ -171,8 +174,9 @@ fn template_named<'a>(spec: &'a WorkflowSpec, name: &str) -> Option<&'a Template
 }
 
 /// Returns the containers of a template, with their names.
-fn containers(template: &Template) -> Vec<(&str, &super::pod::Container)> {
-    let one = template.container.iter().map(|container| ("main", container));
+fn containers(template: &Template) -> Vec<(&str, &Container)> {
+    let one = template.container.iter().map(|container| (MAIN, container));
     let set = template.container_set.iter().flat_map(|set| &set.containers);
+    let set = set.map(|of_set| &of_set.container);
     one.chain(set.map(|container| (container.name.as_str(), container))).collect()
 }

@@ -1,25 +1,27 @@
 //! Resources of pods: CPU, memory and time, and when pods are retried.
 
 use contract::{ErrorKind, Stage};
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::pod::Resources;
 use super::workflow::{Backoff, RetryStrategy};
 
 /// The user and group of every pod; images name the same one.
 pub(super) const USER: i64 = 65_532;
 
 /// Deadline, in seconds, of a training and of the pod of each of its steps.
-pub(super) const TRAINING_DEADLINE_SECONDS: u32 = 4 * 3600;
-pub(super) const STEP_DEADLINE_SECONDS: u32 = 3600;
+pub(super) const TRAINING_DEADLINE_SECONDS: i64 = 4 * 3600;
+pub(super) const STEP_DEADLINE_SECONDS: i32 = 3600;
 
 /// Deadline of a scoring in seconds: enough to catch up a day; the next tick continues.
-pub(super) const SCORING_DEADLINE_SECONDS: u32 = 600;
+pub(super) const SCORING_DEADLINE_SECONDS: i32 = 600;
 
 /// Pods of one training that run at the same time.
 pub(super) const PARALLELISM: u32 = 4;
 
 /// Retries after the first attempt.
-const RETRIES: u32 = 3;
+const RETRIES: i32 = 3;
 
 /// Resource requests and limits; a step that exceeds the limits has a fault.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +37,7 @@ struct Figures {
 /// Training on one day of minutes takes 33 MiB and 0.2 s of CPU time in its largest step; on the
 /// bundled sample, `validate` takes 90 MiB. Requests are near that, so that a training fits beside
 /// other work on a node of two cores; limits leave room for ten days of many entities.
-pub(super) fn training(stage: Stage) -> Resources {
+pub(super) fn training(stage: Stage) -> ResourceRequirements {
     let (processor_request, memory_request, memory_limit) = match stage {
         Stage::Collect | Stage::Score | Stage::Deploy => ("20m", "64Mi", "512Mi"),
         Stage::Label | Stage::Alert | Stage::Export => ("20m", "32Mi", "128Mi"),
@@ -46,7 +48,7 @@ pub(super) fn training(stage: Stage) -> Resources {
 }
 
 /// Returns the resources of a step in the scoring pod: it processes minutes, not days, in 20 MiB.
-pub(super) fn scoring(stage: Stage) -> Resources {
+pub(super) fn scoring(stage: Stage) -> ResourceRequirements {
     let (processor_request, memory_request, memory_limit) = match stage {
         Stage::Feature => ("10m", "32Mi", "512Mi"),
         Stage::Alert => ("10m", "32Mi", "128Mi"),
@@ -64,7 +66,7 @@ pub(super) fn scoring(stage: Stage) -> Resources {
 }
 
 /// Returns the resources of the endpoint: it answers thousands of requests a second on one CPU.
-pub(super) fn serving() -> Resources {
+pub(super) fn serving() -> ResourceRequirements {
     resources(Figures {
         processor_request: "100m",
         processor_limit: "2",
@@ -75,7 +77,7 @@ pub(super) fn serving() -> Resources {
 
 /// Returns the resources of an agent: it takes 4 MiB, 27 MiB with its program, and 0.03 % of a CPU
 /// at a step of 10 s; after a restart it reads events again.
-pub(super) fn agent() -> Resources {
+pub(super) fn agent() -> ResourceRequirements {
     resources(Figures {
         processor_request: "10m",
         processor_limit: "500m",
@@ -101,7 +103,7 @@ pub(super) fn threads(stage: Stage) -> u16 {
 }
 
 /// Returns the resources of Argo's own containers.
-pub(super) fn executor() -> Resources {
+pub(super) fn executor() -> ResourceRequirements {
     resources(Figures {
         processor_request: "10m",
         processor_limit: "1",
@@ -110,13 +112,15 @@ pub(super) fn executor() -> Resources {
     })
 }
 
-fn resources(figures: Figures) -> Resources {
+fn resources(figures: Figures) -> ResourceRequirements {
     let pair = |cpu: &str, memory: &str| {
-        [("cpu".to_owned(), cpu.to_owned()), ("memory".to_owned(), memory.to_owned())].into()
+        let quantity = |name: &str, value: &str| (name.to_owned(), Quantity(value.to_owned()));
+        Some([quantity("cpu", cpu), quantity("memory", memory)].into())
     };
-    Resources {
+    ResourceRequirements {
         requests: pair(figures.processor_request, figures.memory_request),
         limits: pair(figures.processor_limit, figures.memory_limit),
+        ..ResourceRequirements::default()
     }
 }
 
@@ -124,11 +128,11 @@ fn resources(figures: Figures) -> Resources {
 /// pod itself was lost. No `retryPolicy` is set, so only the expression decides.
 pub(super) fn retry() -> RetryStrategy {
     RetryStrategy {
-        limit: RETRIES.into(),
+        limit: IntOrString::Int(RETRIES),
         expression: retry_expression(),
         backoff: Backoff {
             duration: "10s".to_owned(),
-            factor: 2.into(),
+            factor: IntOrString::Int(2),
             max_duration: "10m".to_owned(),
         },
     }

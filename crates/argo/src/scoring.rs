@@ -4,20 +4,21 @@
 use contract::steps::StepCommand;
 use contract::{Shard, Span, Stage, StepError};
 use document::Document;
+use k8s_openapi::api::core::v1::Volume;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use plan::{Plan, Task};
 
 use super::cluster::Object;
-use super::group::{Group, MAIN, argo_name, list_of_shards, output_artifacts};
-use super::pod::Volume;
+use super::group::{Group, argo_name, list_of_shards, output_artifacts};
 use super::resources;
-use super::step::{self, Surroundings};
+use super::step::{self, MAIN, Surroundings};
 use super::training::{
     API_VERSION, SCHEDULED_TIME, cron_metadata, declared, handed_on, inputs, mutex, parameter,
     passed_on,
 };
 use super::workflow::{
-    Arguments, Artifact, ContainerSet, CronWorkflow, CronWorkflowSpec, Dag, DagTask, Parameter,
-    PodGc, PodMetadata, Template, TtlStrategy, WorkflowSpec,
+    Arguments, Artifact, ContainerOfSet, ContainerSet, CronWorkflow, CronWorkflowSpec, Dag,
+    DagTask, Parameter, PodGc, PodMetadata, Template, TtlStrategy, WorkflowSpec,
 };
 use super::{
     COLLECTED, COLLECTED_BEFORE, ITEM, ITEM_COUNT, SHARD, SHARD_COUNT, TICK, access, any_shard,
@@ -90,7 +91,7 @@ fn workflow(document: &Document) -> Result<WorkflowSpec, StepError> {
             parameters: step::parameters(SCHEDULED_TIME),
             artifacts: Vec::new(),
         }),
-        active_deadline_seconds: Some(resources::SCORING_DEADLINE_SECONDS),
+        active_deadline_seconds: Some(resources::SCORING_DEADLINE_SECONDS.into()),
         // The pods of the shards run in parallel; after a failure two pods run in parallel.
         parallelism: Some(listed.map_or(2 * document.shards.number(), |_| PARALLELISM)),
         synchronization: Some(mutex(&names.score)),
@@ -128,7 +129,7 @@ fn score(document: &Document, plan: &Plan, volumes: &[Volume]) -> Result<Templat
     if let Some(last) = containers.last_mut().filter(|_| !artifacts.is_empty()) {
         // Argo gives artifacts of a set only to the container of this name; it sorts after the
         // numbered ones.
-        MAIN.clone_into(&mut last.name);
+        MAIN.clone_into(&mut last.container.name);
     }
     let set = ContainerSet { volume_mounts: vec![step::work_mount()], containers };
     let shard = plan.shard().map(|_| [SHARD, SHARD_COUNT]);
@@ -137,7 +138,7 @@ fn score(document: &Document, plan: &Plan, volumes: &[Volume]) -> Result<Templat
         name: SCORE.to_owned(),
         metadata: Some(step::pod_labels(SCORE, &stages(plan))),
         inputs: Some(Arguments { parameters: declared(&names), artifacts }),
-        active_deadline_seconds: Some(resources::SCORING_DEADLINE_SECONDS.into()),
+        active_deadline_seconds: Some(IntOrString::Int(resources::SCORING_DEADLINE_SECONDS)),
         pod_spec_patch: step::volumes_patch(volumes, &set)?,
         container_set: Some(set),
         ..Template::default()
@@ -161,7 +162,7 @@ fn collecting(document: &Document, shard: Shard) -> Result<Template, StepError> 
         inputs: Some(Arguments { parameters: declared(&["now"]), artifacts: Vec::new() }),
         outputs: Some(Arguments { parameters: list, artifacts }),
         container: Some(step::container(task, &Surroundings::of_scoring(document, task, false))?),
-        active_deadline_seconds: Some(resources::SCORING_DEADLINE_SECONDS.into()),
+        active_deadline_seconds: Some(IntOrString::Int(resources::SCORING_DEADLINE_SECONDS)),
         ..Template::default()
     })
 }
@@ -235,14 +236,14 @@ fn limit(document: &Document, task: &mut Task, share: f64) {
 /// Makes the containers of the plan. They are numbered because Argo uses the first failed container
 /// by name for the workflow's message, and containers after the cause report only that they did not
 /// run.
-fn set(document: &Document, plan: &Plan) -> Result<Vec<super::pod::Container>, StepError> {
+fn set(document: &Document, plan: &Plan) -> Result<Vec<ContainerOfSet>, StepError> {
     let name = |index: usize| format!("{}-{}", index + 1, plan.tasks[index].name);
     let mut containers = Vec::new();
     for (index, task) in plan.tasks.iter().enumerate() {
         let mut container = step::container(task, &Surroundings::of_scoring(document, task, true))?;
         container.name = name(index);
-        container.dependencies = plan.needs(index).into_iter().map(name).collect();
-        containers.push(container);
+        let dependencies = plan.needs(index).into_iter().map(name).collect();
+        containers.push(ContainerOfSet { container, dependencies });
     }
     Ok(containers)
 }
@@ -288,7 +289,7 @@ fn ending(document: &Document, plan: &Plan) -> Result<Vec<Template>, StepError> 
                 task,
                 &Surroundings::of_scoring(document, task, false),
             )?),
-            active_deadline_seconds: Some(resources::SCORING_DEADLINE_SECONDS.into()),
+            active_deadline_seconds: Some(IntOrString::Int(resources::SCORING_DEADLINE_SECONDS)),
             ..Template::default()
         });
     }

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use contract::{Stage, StepError};
 use document::Document;
 use document::extension::{FileUse, NamedFile};
+use k8s_openapi::api::core::v1::{Volume, VolumeMount};
 
 use super::outside::{OUTSIDE, Outside};
-use super::pod::{SecretVolume, Volume, VolumeMount};
 use super::step::{self, WORK};
 
 /// Certificates that every image contains.
@@ -35,13 +35,8 @@ pub(super) fn mount(document: &Document, stage: Stage) -> Option<VolumeMount> {
 /// Returns the volumes of the Secrets that steps read.
 pub(super) fn volumes(document: &Document, stages: &[Stage]) -> Vec<Volume> {
     let mounted = stages.iter().filter_map(|stage| mounted(document, *stage));
-    let volume = |outside: Outside| Volume {
-        name: outside.name.to_owned(),
-        secret: Some(SecretVolume {
-            secret_name: outside.secret(&document.name),
-            optional: outside.is_optional.then_some(true),
-        }),
-        ..Volume::default()
+    let volume = |outside: Outside| {
+        step::secret_volume(outside.name, &outside.secret(&document.name), outside.is_optional)
     };
     mounted.map(volume).collect()
 }
@@ -123,7 +118,7 @@ mod tests {
         let secrets = volumes.into_iter().filter_map(|volume| volume.secret);
         let secrets: Vec<_> = secrets.map(|it| (it.secret_name, it.optional)).collect();
         let expected = [("source", None), ("export", Some(true)), ("alert", Some(true))];
-        assert_eq!(secrets, expected.map(|(name, is)| (format!("lynceus-x-{name}"), is)));
+        assert_eq!(secrets, expected.map(|(name, is)| (Some(format!("lynceus-x-{name}")), is)));
         assert_eq!(environment(&document, Stage::Alert).as_deref(), Some("lynceus-x-alert"));
         assert_eq!(environment(&document, Stage::Export), None);
         assert_eq!(variables(&document, Stage::Alert), ["SLACK"]);

@@ -5,20 +5,25 @@ pub mod objects;
 
 use contract::StepError;
 use document::Document;
+use k8s_openapi::api::apps::v1::{
+    Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
+};
+use k8s_openapi::api::autoscaling::v2::{
+    CrossVersionObjectReference, HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec, MetricSpec,
+    MetricTarget, ResourceMetricSource,
+};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerPort, HTTPGetAction, PodSpec, PodTemplateSpec, Probe, Service, ServicePort,
+    ServiceSpec, Volume,
+};
+use k8s_openapi::api::networking::v1::{
+    NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicySpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::cluster::{
-    IngressRule, Metadata, NetworkPolicy, NetworkPolicySpec, Object, Peer, Selector, reference,
-};
-use super::pod::{
-    Container, ContainerPort, EnvFrom, HttpGet, Labels, PodSecurityContext, Probe, SecretVolume,
-    Volume,
-};
-use super::resources::USER;
-use objects::{
-    Autoscaler, AutoscalerSpec, Deployment, DeploymentSpec, InferenceService, InferenceServiceSpec,
-    PodMetadata, PodSpec, PodTemplate, Predictor, RollingUpdate, ScaleMetric, ScaleResource,
-    ScaleTarget, Service, ServicePort, ServiceSpec, Strategy, TargetRef,
-};
+use super::cluster::{Labels, Object, selector};
+use objects::{InferenceService, InferenceServiceSpec, Predictor};
 
 use super::{
     COMPONENT, Manifest, access, label, labels, manifest, metadata, network, resources, step, text,
@@ -46,9 +51,9 @@ const TOKEN_FOLDER: &str = "/etc/lynceus/serve";
 /// The label of namespaces whose pods may connect to the endpoint.
 const CLIENTS: &str = "lynceus/serve";
 /// Replicas: two, so that a node may be drained.
-const REPLICAS: (u32, u32) = (2, 6);
+const REPLICAS: (i32, i32) = (2, 6);
 /// Share of the requested processor time, in percent, above which there are more replicas.
-const BUSY_PERCENT: u32 = 70;
+const BUSY_PERCENT: i32 = 70;
 
 /// Makes the file with a pipeline's endpoint.
 ///
@@ -87,18 +92,13 @@ fn serve_labels(document: &Document) -> Labels {
     labels
 }
 
-fn own_metadata(document: &Document) -> Metadata {
-    Metadata { labels: serve_labels(document), ..metadata(&name(document), Some(document)) }
+fn own_metadata(document: &Document) -> ObjectMeta {
+    ObjectMeta { labels: Some(serve_labels(document)), ..metadata(&name(document), Some(document)) }
 }
 
 /// Makes the container. The program checks the alias periodically, so a promoted version is served
 /// without a new pod.
 fn container(document: &Document, name: &str) -> Container {
-    let probe = |path: &str| Probe {
-        http_get: HttpGet { path: path.to_owned(), port: PORT_NAME.to_owned() },
-        period_seconds: Some(5),
-        failure_threshold: Some(3),
-    };
     let arguments = [
         ("--pipeline", document.name.clone()),
         ("--store", "s3://lynceus".to_owned()),
@@ -109,120 +109,147 @@ fn container(document: &Document, name: &str) -> Container {
     ];
     Container {
         name: name.to_owned(),
-        image: format!("localhost/lynceus/{SERVE}:{}", contract::VERSION),
-        command: vec![format!("/{SERVE}")],
-        args: arguments.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect(),
-        env_from: vec![
-            EnvFrom { config_map_ref: Some(reference(access::STORE)), ..EnvFrom::default() },
-            EnvFrom { secret_ref: Some(reference(access::SCORER)), ..EnvFrom::default() },
-        ],
-        ports: vec![ContainerPort {
-            name: PORT_NAME.to_owned(),
-            container_port: PORT,
-            protocol: "TCP".to_owned(),
-        }],
-        readiness_probe: Some(probe("/v2/health/ready")),
-        liveness_probe: Some(probe("/v2/health/live")),
+        image: Some(format!("localhost/lynceus/{SERVE}:{}", contract::VERSION)),
+        command: Some(vec![format!("/{SERVE}")]),
+        args: Some(arguments.into_iter().flat_map(|(flag, it)| [flag.to_owned(), it]).collect()),
+        env_from: Some(vec![step::from_map(access::STORE), step::from_secret(access::SCORER)]),
+        ports: Some(vec![port(PORT_NAME, PORT)]),
+        readiness_probe: Some(probe("/v2/health/ready", PORT_NAME, 5)),
+        liveness_probe: Some(probe("/v2/health/live", PORT_NAME, 5)),
         resources: Some(resources::serving()),
         security_context: Some(step::security_context()),
-        volume_mounts: vec![
+        volume_mounts: Some(vec![
             step::mount("token", TOKEN_FOLDER, true),
             step::mount("ca", step::AUTHORITY, true),
-        ],
+        ]),
         ..Container::default()
     }
 }
 
-fn volumes(document: &Document) -> Vec<Volume> {
-    let secret = |volume: &str, secret: &str, optional: Option<bool>| Volume {
-        name: volume.to_owned(),
-        secret: Some(SecretVolume { secret_name: secret.to_owned(), optional }),
-        ..Volume::default()
-    };
-    vec![secret("token", &name(document), None), secret("ca", access::CA, Some(true))]
-}
-
-fn pod_security() -> PodSecurityContext {
-    PodSecurityContext {
-        run_as_non_root: Some(true),
-        run_as_user: Some(USER),
-        run_as_group: Some(USER),
-        fs_group: Some(USER),
-        seccomp_profile: Some(step::seccomp()),
+/// Makes a port of a container.
+pub(super) fn port(name: &str, number: u16) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: number.into(),
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
     }
 }
 
-/// Returns the annotations by which Prometheus discovers the pods.
-fn annotations() -> Labels {
-    [label("prometheus.io/scrape", "true"), label("prometheus.io/port", &PORT.to_string())].into()
+/// Makes a request that Kubernetes repeats; three failures one after another count.
+pub(super) fn probe(path: &str, port: &str, seconds: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String(port.to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(seconds),
+        failure_threshold: Some(3),
+        ..Probe::default()
+    }
+}
+
+fn volumes(document: &Document) -> Vec<Volume> {
+    vec![
+        step::secret_volume("token", &name(document), false),
+        step::secret_volume("ca", access::CA, true),
+    ]
+}
+
+/// Returns labels of pods, and the annotations by which Prometheus discovers their port.
+pub(super) fn scraped(labels: Labels, port: u16) -> ObjectMeta {
+    let annotations =
+        [label("prometheus.io/scrape", "true"), label("prometheus.io/port", &port.to_string())];
+    ObjectMeta {
+        labels: Some(labels),
+        annotations: Some(annotations.into()),
+        ..ObjectMeta::default()
+    }
 }
 
 fn deployment(document: &Document) -> Deployment {
-    let spec = PodSpec {
-        service_account_name: super::names(document).score,
-        automount_service_account_token: false,
-        security_context: pod_security(),
-        tolerations: Vec::new(),
+    let pod = PodSpec {
+        service_account_name: Some(super::names(document).score),
+        automount_service_account_token: Some(false),
+        security_context: Some(step::pod_security(false)),
         containers: vec![container(document, SERVE)],
-        volumes: volumes(document),
+        volumes: Some(volumes(document)),
+        ..PodSpec::default()
     };
-    let metadata = PodMetadata { labels: serve_labels(document), annotations: annotations() };
-    Object {
-        api_version: "apps/v1".to_owned(),
-        kind: "Deployment".to_owned(),
+    // One more pod than the replica count, and none fewer.
+    let rolling_update = RollingUpdateDeployment {
+        max_surge: Some(IntOrString::Int(1)),
+        max_unavailable: Some(IntOrString::Int(0)),
+    };
+    Deployment {
         metadata: own_metadata(document),
-        spec: DeploymentSpec {
-            selector: Selector { match_labels: serve_labels(document) },
-            strategy: Some(Strategy {
-                rolling_update: RollingUpdate { max_surge: 1.into(), max_unavailable: 0.into() },
+        spec: Some(DeploymentSpec {
+            selector: selector(serve_labels(document)),
+            strategy: Some(DeploymentStrategy {
+                rolling_update: Some(rolling_update),
+                type_: None,
             }),
-            template: PodTemplate { metadata, spec },
-        },
+            template: PodTemplateSpec {
+                metadata: Some(scraped(serve_labels(document), PORT)),
+                spec: Some(pod),
+            },
+            ..DeploymentSpec::default()
+        }),
+        ..Deployment::default()
     }
 }
 
 fn service(document: &Document) -> Service {
-    Object {
-        api_version: "v1".to_owned(),
-        kind: "Service".to_owned(),
+    let port = ServicePort {
+        name: Some(PORT_NAME.to_owned()),
+        port: 80,
+        target_port: Some(IntOrString::String(PORT_NAME.to_owned())),
+        ..ServicePort::default()
+    };
+    Service {
         metadata: own_metadata(document),
-        spec: ServiceSpec {
-            selector: serve_labels(document),
-            ports: vec![ServicePort {
-                name: PORT_NAME.to_owned(),
-                port: 80,
-                target_port: PORT_NAME.to_owned(),
-            }],
-        },
+        spec: Some(ServiceSpec {
+            selector: Some(serve_labels(document)),
+            ports: Some(vec![port]),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
     }
 }
 
-fn autoscaler(document: &Document) -> Autoscaler {
+fn autoscaler(document: &Document) -> HorizontalPodAutoscaler {
     let (min_replicas, max_replicas) = REPLICAS;
-    let target = ScaleTarget { kind: "Utilization".to_owned(), average_utilization: BUSY_PERCENT };
-    Object {
-        api_version: "autoscaling/v2".to_owned(),
-        kind: "HorizontalPodAutoscaler".to_owned(),
+    let target = MetricTarget {
+        type_: "Utilization".to_owned(),
+        average_utilization: Some(BUSY_PERCENT),
+        ..MetricTarget::default()
+    };
+    let metric = MetricSpec {
+        type_: "Resource".to_owned(),
+        resource: Some(ResourceMetricSource { name: "cpu".to_owned(), target }),
+        ..MetricSpec::default()
+    };
+    HorizontalPodAutoscaler {
         metadata: own_metadata(document),
-        spec: AutoscalerSpec {
-            scale_target_ref: TargetRef {
-                api_version: "apps/v1".to_owned(),
+        spec: Some(HorizontalPodAutoscalerSpec {
+            scale_target_ref: CrossVersionObjectReference {
+                api_version: Some("apps/v1".to_owned()),
                 kind: "Deployment".to_owned(),
                 name: name(document),
             },
-            min_replicas,
+            min_replicas: Some(min_replicas),
             max_replicas,
-            metrics: vec![ScaleMetric {
-                kind: "Resource".to_owned(),
-                resource: ScaleResource { name: "cpu".to_owned(), target },
-            }],
-        },
+            metrics: Some(vec![metric]),
+            ..HorizontalPodAutoscalerSpec::default()
+        }),
+        ..HorizontalPodAutoscaler::default()
     }
 }
 
 fn inference_service(document: &Document) -> InferenceService {
     let mut metadata = own_metadata(document);
-    metadata.annotations.extend([
+    metadata.annotations.get_or_insert_default().extend([
         label("serving.kserve.io/deploymentMode", "Standard"),
         label("serving.kserve.io/autoscalerClass", "hpa"),
         label("serving.kserve.io/enable-prometheus-scraping", "true"),
@@ -243,7 +270,7 @@ fn inference_service(document: &Document) -> InferenceService {
                 labels: serve_labels(document),
                 service_account_name: super::names(document).score,
                 automount_service_account_token: false,
-                security_context: pod_security(),
+                security_context: step::pod_security(false),
                 containers: vec![container(document, KSERVE_CONTAINER)],
                 volumes: volumes(document),
             },
@@ -253,23 +280,17 @@ fn inference_service(document: &Document) -> InferenceService {
 
 /// Allows the pods of the namespace, and of namespaces with a label, to connect to the endpoint.
 fn policy(document: &Document) -> NetworkPolicy {
-    let own = Peer { pod_selector: Some(Selector::default()), ..Peer::default() };
-    let clients = Peer {
-        namespace_selector: Some(Selector { match_labels: [label(CLIENTS, "allowed")].into() }),
-        ..Peer::default()
+    let rule = NetworkPolicyIngressRule {
+        from: Some(vec![network::all_pods(), network::namespaces(CLIENTS, "allowed")]),
+        ports: Some(vec![network::port("TCP", PORT)]),
     };
-    Object {
-        api_version: "networking.k8s.io/v1".to_owned(),
-        kind: "NetworkPolicy".to_owned(),
+    NetworkPolicy {
         metadata: own_metadata(document),
-        spec: NetworkPolicySpec {
-            pod_selector: Selector { match_labels: serve_labels(document) },
-            policy_types: vec!["Ingress".to_owned()],
-            egress: Vec::new(),
-            ingress: vec![IngressRule {
-                from: vec![own, clients],
-                ports: vec![network::port("TCP", PORT)],
-            }],
-        },
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(selector(serve_labels(document))),
+            policy_types: Some(vec!["Ingress".to_owned()]),
+            ingress: Some(vec![rule]),
+            egress: None,
+        }),
     }
 }

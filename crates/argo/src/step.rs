@@ -5,18 +5,22 @@ use std::path::{Component, Path};
 use contract::step::{Common, LogFormat};
 use contract::{Stage, StepError};
 use document::Document;
+use k8s_openapi::api::core::v1::{
+    Capabilities, ConfigMapEnvSource, ConfigMapVolumeSource, Container, EmptyDirVolumeSource,
+    EnvFromSource, PodSecurityContext, ResourceRequirements, SeccompProfile, SecretEnvSource,
+    SecretVolumeSource, SecurityContext, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use plan::Task;
 
-use super::cluster::reference;
 use super::outside::Outside;
-use super::pod::{
-    Capabilities, Container, EmptyDir, EnvFrom, PodSecurityContext, Resources, SeccompProfile,
-    SecretVolume, SecurityContext, Volume, VolumeMount,
-};
 use super::resources::USER;
 use super::workflow::{Parameter, PodMetadata, WorkflowSpec};
 use super::{COMPONENT, access, label, names, resources, secrets, yaml};
 
+/// The container from which Argo takes the exit code and the artifacts: the only one of a pod, or
+/// one of a set.
+pub(super) const MAIN: &str = "main";
 /// The folder for outputs: the only writable folder of a pod.
 pub(super) const WORK: &str = "/lynceus";
 /// The folder in which Argo places the outputs of other pods.
@@ -36,7 +40,7 @@ pub(super) const AUTHORITY: &str = "/etc/lynceus/ca";
 /// Settings of a container besides its task.
 pub(super) struct Surroundings<'a> {
     pub(super) document: &'a Document,
-    pub(super) resources: Resources,
+    pub(super) resources: ResourceRequirements,
     /// The Secret with the keys of the store, for steps that open it.
     pub(super) store_secret: &'a str,
     /// Whether the outputs of other steps are at the path at which they were written.
@@ -77,7 +81,7 @@ pub(super) fn pod_labels(component: &str, stages: &[Stage]) -> PodMetadata {
     PodMetadata { labels: allowed.chain([label(COMPONENT, component)]).collect() }
 }
 
-/// Makes the container of a task, without name and dependencies.
+/// Makes the container of a task, with the name that Argo gives to the only container of a pod.
 pub(super) fn container(
     task: &Task,
     surroundings: &Surroundings<'_>,
@@ -91,23 +95,21 @@ pub(super) fn container(
     if !surroundings.shares_work {
         mounts.push(mount("work", WORK, false));
     }
-    let settings =
-        EnvFrom { config_map_ref: Some(reference(super::access::STORE)), ..EnvFrom::default() };
-    let keys =
-        EnvFrom { secret_ref: Some(reference(surroundings.store_secret)), ..EnvFrom::default() };
-    let mut env_from = if opens_store { vec![settings, keys] } else { Vec::new() };
-    if let Some(secret) = secrets::environment(surroundings.document, stage) {
-        let secret_ref = Some(reference(&secret));
-        env_from.push(EnvFrom { secret_ref, ..EnvFrom::default() });
+    let mut env_from = Vec::new();
+    if opens_store {
+        env_from.extend([from_map(access::STORE), from_secret(surroundings.store_secret)]);
     }
+    let secret = secrets::environment(surroundings.document, stage);
+    env_from.extend(secret.map(|secret| from_secret(&secret)));
     Ok(Container {
-        image: image(stage),
-        command: vec![format!("/{stage}")],
-        args: arguments(task, surroundings)?,
-        env_from,
+        name: MAIN.to_owned(),
+        image: Some(image(stage)),
+        command: Some(vec![format!("/{stage}")]),
+        args: Some(arguments(task, surroundings)?),
+        env_from: (!env_from.is_empty()).then_some(env_from),
         resources: Some(surroundings.resources.clone()),
         security_context: Some(security_context()),
-        volume_mounts: mounts,
+        volume_mounts: Some(mounts),
         ..Container::default()
     })
 }
@@ -223,6 +225,55 @@ pub(super) fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
         name: name.to_owned(),
         mount_path: path.to_owned(),
         read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    }
+}
+
+/// Returns the keys of a `ConfigMap` as environment.
+pub(super) fn from_map(name: &str) -> EnvFromSource {
+    EnvFromSource {
+        config_map_ref: Some(ConfigMapEnvSource { name: name.to_owned(), optional: None }),
+        ..EnvFromSource::default()
+    }
+}
+
+/// Returns the keys of a Secret as environment.
+pub(super) fn from_secret(name: &str) -> EnvFromSource {
+    EnvFromSource {
+        secret_ref: Some(SecretEnvSource { name: name.to_owned(), optional: None }),
+        ..EnvFromSource::default()
+    }
+}
+
+/// Makes the volume of an empty folder of a limited size; a pod that writes more is evicted.
+pub(super) fn empty_volume(name: &str, size: &str) -> Volume {
+    Volume {
+        name: name.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource {
+            size_limit: Some(Quantity(size.to_owned())),
+            medium: None,
+        }),
+        ..Volume::default()
+    }
+}
+
+/// Makes the volume with the keys of a `ConfigMap` as files.
+pub(super) fn map_volume(name: &str, map: &str) -> Volume {
+    let config_map =
+        Some(ConfigMapVolumeSource { name: map.to_owned(), ..ConfigMapVolumeSource::default() });
+    Volume { name: name.to_owned(), config_map, ..Volume::default() }
+}
+
+/// Makes the volume with the keys of a Secret as files; pods start without one that is optional.
+pub(super) fn secret_volume(name: &str, secret: &str, is_optional: bool) -> Volume {
+    Volume {
+        name: name.to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(secret.to_owned()),
+            optional: is_optional.then_some(true),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
     }
 }
 
@@ -233,22 +284,29 @@ pub(super) fn work_mount() -> VolumeMount {
 
 /// Returns the volumes of a workflow's pods, which run these stages.
 pub(super) fn volumes(document: &Document, work_size: &str, stages: &[Stage]) -> Vec<Volume> {
-    let volume = |name: &str| Volume { name: name.to_owned(), ..Volume::default() };
-    let size_limit = Some(work_size.to_owned());
-    let mut volumes = vec![
-        Volume { empty_dir: Some(EmptyDir { size_limit }), ..volume("work") },
-        Volume { config_map: Some(reference(&names(document).document)), ..volume("document") },
-    ];
+    let mut volumes =
+        vec![empty_volume("work", work_size), map_volume("document", &names(document).document)];
     volumes.extend(secrets::volumes(document, stages));
-    let secret_name = super::access::CA.to_owned();
-    let secret = Some(SecretVolume { secret_name, optional: Some(true) });
-    volumes.push(Volume { secret, ..volume("ca") });
+    volumes.push(secret_volume("ca", access::CA, true));
     volumes
 }
 
 /// Returns the seccomp profile of every pod.
 pub(super) fn seccomp() -> SeccompProfile {
-    SeccompProfile { kind: "RuntimeDefault".to_owned() }
+    SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }
+}
+
+/// Returns the security context of a pod, whose user is root where nothing else works.
+pub(super) fn pod_security(is_root: bool) -> PodSecurityContext {
+    let user = if is_root { 0 } else { USER };
+    PodSecurityContext {
+        run_as_non_root: Some(!is_root),
+        run_as_user: Some(user),
+        run_as_group: Some(user),
+        fs_group: (!is_root).then_some(USER),
+        seccomp_profile: Some(seccomp()),
+        ..PodSecurityContext::default()
+    }
 }
 
 /// Returns the security context that Pod Security `restricted` requires, with a read-only root file
@@ -260,11 +318,11 @@ pub(super) fn security_context() -> SecurityContext {
 fn restricted() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
-        capabilities: Some(Capabilities { add: Vec::new(), drop: vec!["ALL".to_owned()] }),
-        read_only_root_filesystem: None,
+        capabilities: Some(Capabilities { add: None, drop: Some(vec!["ALL".to_owned()]) }),
         run_as_non_root: Some(true),
         run_as_user: Some(USER),
         seccomp_profile: Some(seccomp()),
+        ..SecurityContext::default()
     }
 }
 
@@ -291,7 +349,8 @@ pub(super) fn volumes_patch(
 ) -> Result<Option<String>, StepError> {
     let is_shared = |volume: &&Volume| set.volume_mounts.iter().any(|m| m.name == volume.name);
     let mounted = |volume: &&Volume| {
-        let mut mounts = set.containers.iter().flat_map(|container| &container.volume_mounts);
+        let containers = set.containers.iter();
+        let mut mounts = containers.filter_map(|it| it.container.volume_mounts.as_ref()).flatten();
         mounts.any(|mount| mount.name == volume.name)
     };
     let own = volumes.iter().filter(|volume| !is_shared(volume)).filter(mounted);
@@ -314,16 +373,9 @@ pub(super) fn secure(spec: &mut WorkflowSpec) -> Result<(), StepError> {
         volumes: Vec::new(),
     };
     spec.pod_spec_patch = Some(yaml::write(&patch)?);
-    spec.security_context = Some(PodSecurityContext {
-        run_as_non_root: Some(true),
-        run_as_user: Some(USER),
-        run_as_group: Some(USER),
-        fs_group: Some(USER),
-        seccomp_profile: Some(seccomp()),
-    });
+    spec.security_context = Some(pod_security(false));
     spec.automount_service_account_token = Some(false);
-    spec.executor = Some(super::workflow::Executor {
-        service_account_name: super::access::EXECUTOR.to_owned(),
-    });
+    spec.executor =
+        Some(super::workflow::Executor { service_account_name: access::EXECUTOR.to_owned() });
     Ok(())
 }

@@ -5,9 +5,11 @@ use std::path::Path;
 use contract::steps::StepCommand;
 use contract::{Stage, StepError, Timestamp};
 use document::Document;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use plan::{Inputs, Plan, RUN, train};
 
-use super::cluster::{Metadata, Object};
+use super::cluster::Object;
 use super::group::{self, Group, PASSED, argo_name, groups, output_artifacts};
 use super::resources;
 use super::step::{self, INPUTS, Surroundings, WORK};
@@ -17,8 +19,8 @@ use super::workflow::{
     WorkflowSpec, WorkflowTemplate, WorkflowTemplateRef,
 };
 use super::{
-    COLLECTED, ITEM, SHARD, access, any_shard, exit_handler, labels, lists_shards, metadata, names,
-    over_shards,
+    COLLECTED, ITEM, SHARD, access, any_shard, exit_handler, label, labels, lists_shards, metadata,
+    names, over_shards,
 };
 
 pub(super) const API_VERSION: &str = "argoproj.io/v1alpha1";
@@ -178,9 +180,9 @@ fn cron(document: &Document, name: &str, schedule: &str) -> CronWorkflow {
 
 /// Returns the metadata of a `CronWorkflow`. Argo CD applies it after the objects that it
 /// references: Argo looks for an unknown template again only after 20 minutes.
-pub(super) fn cron_metadata(name: &str, document: &Document) -> Metadata {
+pub(super) fn cron_metadata(name: &str, document: &Document) -> ObjectMeta {
     let mut metadata = metadata(name, Some(document));
-    metadata.annotations.insert("argocd.argoproj.io/sync-wave".to_owned(), "1".to_owned());
+    metadata.annotations = Some([label("argocd.argoproj.io/sync-wave", "1")].into());
     metadata
 }
 
@@ -319,7 +321,7 @@ fn report(document: &Document) -> Result<Template, StepError> {
             artifacts: output_artifacts(document, &task, ""),
         }),
         container: Some(step::container(&task, &surroundings)?),
-        active_deadline_seconds: Some(resources::STEP_DEADLINE_SECONDS.into()),
+        active_deadline_seconds: Some(IntOrString::Int(resources::STEP_DEADLINE_SECONDS)),
         retry_strategy: Some(resources::retry()),
         ..Template::default()
     })

@@ -7,10 +7,11 @@ mod arguments;
 
 pub use arguments::{Archive, Arguments, Artifact, NoArchive, Parameter, S3Key, ValueFrom};
 
+use k8s_openapi::api::core::v1::{Container, PodSecurityContext, Volume, VolumeMount};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::{Deserialize, Serialize};
 
-use super::cluster::Object;
-use super::pod::{Container, IntOrString, Labels, Others, PodSecurityContext, Volume, VolumeMount};
+use super::cluster::{Labels, Object, Others};
 
 /// A template from which workflows are created.
 pub type WorkflowTemplate = Object<WorkflowSpec>;
@@ -36,7 +37,7 @@ pub struct WorkflowSpec {
     pub arguments: Option<Arguments>,
     /// Seconds after which it is ended.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub active_deadline_seconds: Option<u32>,
+    pub active_deadline_seconds: Option<i64>,
     /// Most pods that run at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parallelism: Option<u32>,
@@ -213,7 +214,18 @@ pub struct ContainerSet {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub volume_mounts: Vec<VolumeMount>,
     /// The containers.
-    pub containers: Vec<Container>,
+    pub containers: Vec<ContainerOfSet>,
+}
+
+/// A container of a set.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ContainerOfSet {
+    /// The container.
+    #[serde(flatten)]
+    pub container: Container,
+    /// Containers of the set that must have succeeded before it starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<String>,
 }
 
 /// Tasks that need one another.

@@ -36,9 +36,10 @@ impl std::fmt::Display for Misfit {
 
 impl std::error::Error for Misfit {}
 
-/// Reads one YAML document.
+/// Reads one YAML document. Numbers such as `0400`, as modes of files are written, are octal.
 pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Misfit> {
-    serde_saphyr::from_str(text).map_err(|error| misfit(&error))
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| misfit(&error))
 }
 
 fn misfit(error: &serde_saphyr::Error) -> Misfit {
@@ -126,6 +127,14 @@ mod tests {
             let value = text.trim().strip_prefix("a: ").unwrap();
             assert!(value.starts_with(['"', '\'']), "{trap} is written as {value}");
         }
+    }
+
+    #[test]
+    fn a_mode_is_octal_and_a_text_keeps_its_zeros() {
+        let numbers: Vec<i32> = read("[0400, 0o400, 0x100, 256, 2_56, 0]").unwrap();
+        assert_eq!(numbers, [256, 256, 256, 256, 256, 0]);
+        assert_eq!(read::<Vec<String>>("[0400, '0400']").unwrap(), ["0400", "0400"]);
+        assert_eq!(read::<Vec<bool>>("[yes, Off, TRUE]").unwrap(), [true, false, true]);
     }
 
     #[test]

@@ -1,46 +1,48 @@
 //! Checks agents: their single node folder is read-only, and flags, volumes, probe and policies are
 //! correct.
 
+use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
 use super::objects::Objects;
-use super::{Finding, Programs, Report, security, values};
-use crate::agent::objects::DaemonSet;
+use super::{Finding, Programs, Report, network, security, serving};
 use crate::agent::{AGENT, ENFORCE, HEALTH, NODE_NAME, PROGRAM};
-use crate::cluster::NetworkPolicySpec;
-use crate::pod::{Container, Volume};
-use crate::serving::objects::PodSpec;
+use crate::cluster::{Labels, given, name_of, selected};
 use crate::{COMPONENT, PIPELINE};
 
 pub(super) fn check(objects: &Objects, programs: &Programs, findings: &mut Vec<Finding>) {
     for (place, agent) in &objects.daemon_sets {
         let mut report = Report { place, findings };
-        let pod = &agent.spec.template.spec;
-        let labels = &agent.spec.template.metadata.labels;
-        if !super::serving::selects(&agent.spec.selector.match_labels, labels) {
+        let spec = &agent.spec;
+        let pod = spec.template.spec.clone().unwrap_or_default();
+        let labels = serving::labels_of(&spec.template);
+        if !serving::selects(selected(Some(&spec.selector)), labels) {
             report.say("reference", "the selector does not match the labels of the pods");
         }
         if labels.get(COMPONENT).is_none_or(|component| component != AGENT) {
             report.say("value", format!("the pods have no label `{COMPONENT}: {AGENT}`"));
         }
-        if pod.automount_service_account_token {
+        if pod.automount_service_account_token != Some(false) {
             report.say("security", "the pods get a service account's token, and use none");
         }
-        volumes(pod, &mut report);
-        let is_on_node = pod.volumes.iter().any(|volume| volume.host_path.is_some());
+        let own = pod.volumes.as_deref().unwrap_or_default();
+        volumes(own, &mut report);
+        let is_on_node = own.iter().any(|volume| volume.host_path.is_some());
         for container in &pod.containers {
             security::on_node(&container.name, container, is_on_node, &mut report);
-            mounts(container, &pod.volumes, &mut report);
+            mounts(container, own, &mut report);
             flags(container, programs, &mut report);
             probe(container, &mut report);
         }
-        namespace(agent, is_on_node, objects, &mut report);
-        network(agent, objects, &mut report);
+        namespace(&agent.metadata, is_on_node, objects, &mut report);
+        policies(labels, &pod, objects, &mut report);
     }
 }
 
 /// Checks that a pod mounts at most one folder of its node.
-fn volumes(pod: &PodSpec, report: &mut Report<'_>) {
+fn volumes(volumes: &[Volume], report: &mut Report<'_>) {
     let of_node: Vec<&Volume> =
-        pod.volumes.iter().filter(|volume| volume.host_path.is_some()).collect();
+        volumes.iter().filter(|volume| volume.host_path.is_some()).collect();
     if of_node.len() > 1 {
         report.say("security", "the pods see more than one folder of their node (hostPath)");
     }
@@ -52,22 +54,12 @@ fn volumes(pod: &PodSpec, report: &mut Report<'_>) {
             report.say("security", message);
         }
     }
-    for volume in &pod.volumes {
-        let Some(folder) = &volume.empty_dir else { continue };
-        match folder.size_limit.as_deref() {
-            None => report.say("resources", format!("volume `{}` has no sizeLimit", volume.name)),
-            Some(size) => {
-                if let Some(problem) = values::wrong_quantity(size) {
-                    report.say("value", format!("volume `{}`: {problem}", volume.name));
-                }
-            }
-        }
-    }
+    volumes.iter().for_each(|volume| security::size(volume, report));
 }
 
 fn mounts(container: &Container, volumes: &[Volume], report: &mut Report<'_>) {
     let owner = &container.name;
-    for mount in &container.volume_mounts {
+    for mount in container.volume_mounts.iter().flatten() {
         let name = &mount.name;
         match volumes.iter().find(|volume| volume.name == *name) {
             None => report.say("reference", format!("`{owner}`: there is no volume `{name}`")),
@@ -81,18 +73,18 @@ fn mounts(container: &Container, volumes: &[Volume], report: &mut Report<'_>) {
 /// Checks that the program has the flags, and that their variables exist.
 fn flags(container: &Container, programs: &Programs, report: &mut Report<'_>) {
     let owner = &container.name;
-    if container.command != [format!("/{PROGRAM}")] {
+    if container.command != Some(vec![format!("/{PROGRAM}")]) {
         return report.say("command", format!("`{owner}`: the command is not `/{PROGRAM}`"));
     }
-    let is_set = |name: &str| container.env.iter().any(|variable| variable.name == name);
-    let named = container.args.iter().flat_map(|text| text.split("$(").skip(1));
+    let is_set = |name: &str| container.env.iter().flatten().any(|variable| variable.name == name);
+    let named = container.args.iter().flatten().flat_map(|text| text.split("$(").skip(1));
     for name in named.filter_map(|rest| rest.split_once(')')).map(|(name, _)| name) {
         if !is_set(name) {
             report.say("reference", format!("`{owner}`: there is no variable `{name}`"));
         }
     }
     // The node's name may also be a flag.
-    let mut flags = container.args.clone();
+    let mut flags = container.args.clone().unwrap_or_default();
     if is_set(NODE_NAME) {
         flags.push("--node=NODE".to_owned());
     }
@@ -114,9 +106,7 @@ fn flags(container: &Container, programs: &Programs, report: &mut Report<'_>) {
             ),
         );
     }
-    if container.ports.iter().all(|known| known.container_port != port) {
-        report.say("command", format!("`{owner}` listens on port {port}, which `ports` lacks"));
-    }
+    serving::listens(container, port, report);
 }
 
 fn probe(container: &Container, report: &mut Report<'_>) {
@@ -124,29 +114,26 @@ fn probe(container: &Container, report: &mut Report<'_>) {
     let Some(probe) = &container.liveness_probe else {
         return report.say("settings", format!("`{owner}` has no liveness probe"));
     };
-    let (path, port) = (&probe.http_get.path, &probe.http_get.port);
+    let path = serving::probed("liveness", probe, container, report);
     if path != HEALTH {
         report.say("settings", format!("`{owner}`: liveness: `{path}` is not `{HEALTH}`"));
-    }
-    if container.ports.iter().all(|known| !known.is_named(port)) {
-        report.say("reference", format!("`{owner}`: liveness: there is no port named `{port}`"));
     }
 }
 
 /// Checks that the namespace admits the pods, and that its Pod Security level is no weaker than
 /// necessary.
-fn namespace(agent: &DaemonSet, is_on_node: bool, objects: &Objects, report: &mut Report<'_>) {
-    let own = |labels: &crate::pod::Labels| {
+fn namespace(agent: &ObjectMeta, is_on_node: bool, objects: &Objects, report: &mut Report<'_>) {
+    let own = |labels: &Labels| {
         labels.get(COMPONENT).is_some_and(|component| component == AGENT)
-            && labels.get(PIPELINE) == agent.metadata.labels.get(PIPELINE)
+            && labels.get(PIPELINE) == given(agent.labels.as_ref()).get(PIPELINE)
     };
     let namespaces = objects.namespaces.iter().map(|(_, namespace)| &namespace.metadata);
-    let Some(namespace) = namespaces.into_iter().find(|metadata| own(&metadata.labels)) else {
+    let Some(namespace) = namespaces.into_iter().find(|it| own(given(it.labels.as_ref()))) else {
         return;
     };
     let needed = if is_on_node { "privileged" } else { "restricted" };
-    if namespace.labels.get(ENFORCE).is_none_or(|level| level != needed) {
-        let name = &namespace.name;
+    if given(namespace.labels.as_ref()).get(ENFORCE).is_none_or(|level| level != needed) {
+        let name = name_of(namespace);
         report.say(
             "security",
             format!("the namespace `{name}` has to enforce Pod Security `{needed}`"),
@@ -155,36 +142,24 @@ fn namespace(agent: &DaemonSet, is_on_node: bool, objects: &Objects, report: &mu
 }
 
 /// Checks that policies deny by default, and allow Prometheus to scrape and the agent to use DNS.
-fn network(agent: &DaemonSet, objects: &Objects, report: &mut Report<'_>) {
+fn policies(labels: &Labels, pod: &PodSpec, objects: &Objects, report: &mut Report<'_>) {
     if objects.network_policies.is_empty() {
         return;
     }
-    let template = &agent.spec.template;
-    let selecting: Vec<&NetworkPolicySpec> = objects
-        .network_policies
-        .iter()
-        .map(|(_, policy)| &policy.spec)
-        .filter(|policy| {
-            super::serving::selects(&policy.pod_selector.match_labels, &template.metadata.labels)
-        })
-        .collect();
+    let policies = network::selecting(objects, |selector| serving::selects(selector, labels));
     for direction in ["Ingress", "Egress"] {
-        let mut types = selecting.iter().flat_map(|policy| &policy.policy_types);
-        if !types.any(|other| other == direction) {
+        if !network::denies(&policies, direction) {
             report.say("network", format!("no policy denies {direction} by default"));
         }
     }
-    let ports = template.spec.containers.iter().flat_map(|container| &container.ports);
+    let ports = pod.containers.iter().flat_map(|container| container.ports.iter().flatten());
     for number in ports.map(|port| port.container_port) {
-        let mut rules = selecting.iter().flat_map(|policy| &policy.ingress);
-        if !rules.any(|rule| rule.ports.iter().any(|port| port.port == number)) {
+        if !network::lets_in(&policies, number) {
             report.say("network", format!("no ingress rule allows TCP {number} of the metrics"));
         }
     }
-    let mut egress = selecting.iter().flat_map(|policy| &policy.egress);
-    if !egress
-        .any(|rule| rule.ports.iter().any(|port| port.port == 53_u16 && port.protocol == "UDP"))
-    {
+    let mut ports = network::rules(&policies).flat_map(|rule| rule.ports.iter().flatten());
+    if !ports.any(|port| network::is_port(port, 53) && network::protocol_of(port) == "UDP") {
         report.say("network", "the pods may not reach DNS: UDP 53");
     }
 }

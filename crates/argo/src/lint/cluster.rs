@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use super::objects::{Objects, is_own};
+use k8s_openapi::api::rbac::v1::PolicyRule;
+
+use super::objects::{Objects, Texts, is_own};
 use super::{Finding, Report, schema};
 use crate::COMPONENT;
 use crate::agent::{AGENT, ENFORCE};
-use crate::cluster::{ConfigMap, Role, RoleRule};
+use crate::cluster::{given, name_of};
 use crate::workflow::WorkflowSpec;
 
 /// Largest object that Kubernetes accepts, in bytes.
@@ -22,7 +24,7 @@ pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
         config_map(map, &mut Report { place, findings });
     }
     for (place, role) in &objects.roles {
-        if !is_least(role) {
+        if !is_least(role.rules.as_deref().unwrap_or_default()) {
             let mut report = Report { place, findings };
             report.say(
                 "rbac",
@@ -32,13 +34,14 @@ pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
     }
     cluster_roles(objects, findings);
     for (place, account) in &objects.service_accounts {
-        if account.automount_service_account_token && is_own(&account.metadata.labels) {
+        let is_own = is_own(given(account.metadata.labels.as_ref()));
+        if account.automount_service_account_token != Some(false) && is_own {
             Report { place, findings }.say("security", "pods get this account's token unasked");
         }
     }
     for (place, namespace) in &objects.namespaces {
-        let enforced = namespace.metadata.labels.get(ENFORCE);
-        let component = namespace.metadata.labels.get(COMPONENT);
+        let labels = given(namespace.metadata.labels.as_ref());
+        let (enforced, component) = (labels.get(ENFORCE), labels.get(COMPONENT));
         // The required Pod Security level of an agents' namespace depends on the agents' sources.
         let is_of_agents = component.is_some_and(|component| component == AGENT);
         if !is_of_agents && enforced.is_none_or(|level| level != "restricted") {
@@ -47,12 +50,14 @@ pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
         }
     }
     for (place, secret) in &objects.token_secrets {
-        let is_empty = secret.data.is_empty() && secret.string_data.is_empty();
-        if !is_empty || secret.secret_type != "kubernetes.io/service-account-token" {
+        let is_empty =
+            given(secret.data.as_ref()).is_empty() && given(secret.string_data.as_ref()).is_empty();
+        if !is_empty || secret.kind.as_deref() != Some("kubernetes.io/service-account-token") {
             Report { place, findings }
                 .say("secret", "a manifest may hold no Secret but an empty one for a token");
         }
-        let account = secret.metadata.annotations.get("kubernetes.io/service-account.name");
+        let annotations = given(secret.metadata.annotations.as_ref());
+        let account = annotations.get("kubernetes.io/service-account.name");
         if let Some(account) = account.filter(|account| is_missing(account, objects)) {
             Report { place, findings }
                 .say("rbac", format!("there is no ServiceAccount `{account}`"));
@@ -64,7 +69,7 @@ pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
 /// exists.
 fn cluster_roles(objects: &Objects, findings: &mut Vec<Finding>) {
     for (place, role) in &objects.cluster_roles {
-        if !role.rules.iter().all(is_of_pods) {
+        if !role.rules.iter().flatten().all(is_of_pods) {
             Report { place, findings }.say(
                 "rbac",
                 "a role of all namespaces may allow get and patch of pods and create of events, and nothing more",
@@ -74,43 +79,46 @@ fn cluster_roles(objects: &Objects, findings: &mut Vec<Finding>) {
     for (place, binding) in &objects.cluster_role_bindings {
         let mut report = Report { place, findings };
         let name = &binding.role_ref.name;
-        if !objects.cluster_roles.iter().any(|(_, role)| role.metadata.name == *name) {
+        if !objects.cluster_roles.iter().any(|(_, role)| name_of(&role.metadata) == name) {
             report.say("rbac", format!("there is no ClusterRole `{name}`"));
         }
-        for subject in binding.subjects.iter().filter(|it| is_missing(&it.name, objects)) {
+        for subject in binding.subjects.iter().flatten().filter(|it| is_missing(&it.name, objects))
+        {
             report.say("rbac", format!("there is no ServiceAccount `{}`", subject.name));
         }
     }
 }
 
-fn is_of_pods(rule: &RoleRule) -> bool {
-    let allowed: &[&str] = match rule.resources.as_slice() {
+fn is_of_pods(rule: &PolicyRule) -> bool {
+    let allowed: &[&str] = match rule.resources.as_deref().unwrap_or_default() {
         [resource] if resource == "pods" => &["get", "patch"],
         [resource] if resource == "events" => &["create"],
         _ => return false,
     };
-    rule.api_groups == [""] && rule.verbs.iter().all(|verb| allowed.contains(&verb.as_str()))
+    rule.api_groups.as_ref().is_some_and(|groups| groups == &[""])
+        && rule.verbs.iter().all(|verb| allowed.contains(&verb.as_str()))
 }
 
 /// Returns whether accounts were given, but not this one.
 fn is_missing(account: &str, objects: &Objects) -> bool {
-    let mut names = objects.service_accounts.iter().map(|(_, account)| &account.metadata.name);
+    let mut names = objects.service_accounts.iter().map(|(_, it)| name_of(&it.metadata));
     !objects.service_accounts.is_empty() && !names.any(|name| name == account)
 }
 
-fn config_map(map: &ConfigMap, report: &mut Report<'_>) {
-    let bytes: usize = map.data.iter().map(|(key, value)| key.len() + value.len()).sum();
+fn config_map(map: &Texts, report: &mut Report<'_>) {
+    let data = given(map.data.as_ref());
+    let bytes: usize = data.iter().map(|(key, value)| key.len() + value.len()).sum();
     if bytes >= OBJECT_BYTES {
         report
             .say("size", format!("{bytes} bytes are more than the {OBJECT_BYTES} of a ConfigMap"));
     }
-    for (key, _) in map.data.iter().filter(|(key, value)| is_secret(key, value)) {
+    for (key, _) in data.iter().filter(|(key, value)| is_secret(key, value)) {
         report
             .say("secret", format!("`{key}` belongs into a Secret, whose values no manifest has"));
     }
-    if let Some(text) = map.data.get("document.yaml") {
+    if let Some(text) = data.get("document.yaml") {
         match document::parse("document.yaml", text) {
-            Ok(document) if !map.metadata.name.contains(&document.name) => {
+            Ok(document) if !name_of(&map.metadata).contains(&document.name) => {
                 report.say("document", format!("the document is that of `{}`", document.name));
             }
             Ok(_) => {}
@@ -128,12 +136,15 @@ fn is_secret(key: &str, value: &str) -> bool {
     is_named && !is_file && !key.ends_with("_file") && !value.trim().is_empty()
 }
 
-fn is_least(role: &Role) -> bool {
-    let [rule] = role.rules.as_slice() else { return false };
+fn is_least(rules: &[PolicyRule]) -> bool {
+    let [rule] = rules else { return false };
     let mut verbs = rule.verbs.clone();
     verbs.sort();
-    rule.api_groups == ["argoproj.io"]
-        && rule.resources == ["workflowtaskresults"]
+    let is_only = |names: &Option<Vec<String>>, name: &str| {
+        names.as_deref().is_some_and(|names| names == [name])
+    };
+    is_only(&rule.api_groups, "argoproj.io")
+        && is_only(&rule.resources, "workflowtaskresults")
         && verbs == ["create", "patch"]
 }
 
@@ -154,7 +165,7 @@ pub(super) fn workflow(spec: &WorkflowSpec, objects: &Objects, report: &mut Repo
         ),
         Some(reference) if !objects.config_maps.is_empty() => {
             let map = objects.config_map(&reference.config_map);
-            let text = map.and_then(|map| map.data.get(&reference.key));
+            let text = map.and_then(|map| map.data.as_ref()?.get(&reference.key));
             let (map, key) = (&reference.config_map, &reference.key);
             let problems: Vec<String> = match text {
                 Some(text) => schema::misfits("argo.ArtifactRepository", "repository", text)
@@ -196,14 +207,17 @@ fn accounts(spec: &WorkflowSpec, objects: &Objects, report: &mut Report<'_>) {
     }
     let Some(executor) = executor else { return };
     let bound = objects.role_bindings.iter().map(|(_, binding)| binding).any(|binding| {
-        binding.subjects.iter().any(|s| s.kind == "ServiceAccount" && s.name == *executor)
-            && objects.roles.iter().any(|(_, role)| role.metadata.name == binding.role_ref.name)
+        binding.subjects.iter().flatten().any(|s| s.kind == "ServiceAccount" && s.name == *executor)
+            && objects
+                .roles
+                .iter()
+                .any(|(_, role)| name_of(&role.metadata) == binding.role_ref.name)
     });
     if !bound {
         report.say("rbac", format!("`{executor}` has no role: Argo could not report results"));
     }
     let token = format!("{executor}.service-account-token");
-    if !objects.token_secrets.iter().any(|(_, secret)| secret.metadata.name == token) {
+    if !objects.token_secrets.iter().any(|(_, secret)| name_of(&secret.metadata) == token) {
         report.say("rbac", format!("there is no Secret `{token}`: Argo could not start a pod"));
     }
 }

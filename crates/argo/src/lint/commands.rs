@@ -7,11 +7,12 @@ use clap::Parser;
 use contract::step::Port;
 use contract::steps::StepCommand;
 use document::Document;
+use k8s_openapi::api::core::v1::{Container, VolumeMount};
 
 use super::objects::Objects;
 use super::{Report, cluster, containers, references, secrets, wiring};
 use crate::TICK;
-use crate::pod::{Container, VolumeMount};
+use crate::step::MAIN;
 use crate::workflow::{Arguments, Template, WorkflowSpec};
 
 /// Example for a time that is known only in the cluster.
@@ -59,7 +60,7 @@ pub(super) fn template(
 }
 
 pub(super) fn owner(template: &Template, container: &Container) -> String {
-    let name = if container.name.is_empty() { "main" } else { &container.name };
+    let name = if container.name.is_empty() { MAIN } else { &container.name };
     format!("{}/{name}", template.name)
 }
 
@@ -71,12 +72,13 @@ fn step(
     report: &mut Report<'_>,
 ) -> Option<StepCommand> {
     let owner = owner(template, container);
-    let [command] = container.command.as_slice() else {
+    let [command] = container.command.as_deref().unwrap_or_default() else {
         report.say("command", format!("`{owner}` needs exactly one command, the step's program"));
         return None;
     };
     let stage = command.trim_start_matches('/');
-    let image = container.image.rsplit('/').next().unwrap_or_default();
+    let image =
+        container.image.as_deref().unwrap_or_default().rsplit('/').next().unwrap_or_default();
     if image.split(':').next() != Some(stage) {
         report.say("command", format!("`{owner}`: the image `{image}` is not that of `{stage}`"));
     }
@@ -95,9 +97,12 @@ pub(super) fn parse(
     template: &Template,
     container: &Container,
 ) -> Result<StepCommand, String> {
-    let program = container.command.first().map(|program| program.trim_start_matches('/'));
+    let program =
+        container.command.iter().flatten().next().map(|program| program.trim_start_matches('/'));
     let mut line = vec![program.unwrap_or_default().to_owned()];
-    line.extend(container.args.iter().map(|argument| resolve(spec, template, argument, 0)));
+    line.extend(
+        container.args.iter().flatten().map(|argument| resolve(spec, template, argument, 0)),
+    );
     let line = Line::try_parse_from(line).map_err(|error| {
         let said = error.to_string();
         let said = said.lines().next().unwrap_or_default();
@@ -197,7 +202,8 @@ fn files(
             && spec.volumes.iter().any(|v| v.name == mount.name && v.empty_dir.is_some())
     };
     let shared = template.container_set.iter().flat_map(|set| &set.volume_mounts);
-    let mounts: Vec<&VolumeMount> = container.volume_mounts.iter().chain(shared).collect();
+    let mounts: Vec<&VolumeMount> =
+        container.volume_mounts.iter().flatten().chain(shared).collect();
     let is_below = |path: &Path, mount: &VolumeMount| path.starts_with(&mount.mount_path);
     let outcome = step.common().outcome.clone();
     let outputs = step.outputs();
@@ -300,13 +306,14 @@ fn key(name: &str, artifact: &crate::workflow::Artifact, report: &mut Report<'_>
 /// Checks that every mount has a volume, and that every referenced `ConfigMap` and template exists.
 fn mounts(spec: &WorkflowSpec, template: &Template, objects: &Objects, report: &mut Report<'_>) {
     let shared = template.container_set.iter().flat_map(|set| &set.volume_mounts);
-    let own = containers(template).into_iter().flat_map(|(_, c)| &c.volume_mounts);
+    let own = containers(template).into_iter().flat_map(|(_, c)| c.volume_mounts.iter().flatten());
     for mount in shared.chain(own) {
         if !spec.volumes.iter().any(|volume| volume.name == mount.name) {
             report.say("path", format!("`{}`: there is no volume `{}`", template.name, mount.name));
         }
     }
-    let environment = containers(template).into_iter().flat_map(|(_, c)| &c.env_from);
+    let environment =
+        containers(template).into_iter().flat_map(|(_, c)| c.env_from.iter().flatten());
     for map in environment.filter_map(|from| from.config_map_ref.as_ref()) {
         if !objects.config_maps.is_empty() && objects.config_map(&map.name).is_none() {
             report.say(

@@ -33,14 +33,15 @@ pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
             cycle(&template.name, &edges.collect::<Vec<_>>(), report);
         }
         if let Some(set) = &template.container_set {
-            let edges = set.containers.iter().map(|c| (c.name.as_str(), c.dependencies.clone()));
+            let edges =
+                set.containers.iter().map(|c| (c.container.name.as_str(), c.dependencies.clone()));
             cycle(&template.name, &edges.collect::<Vec<_>>(), report);
             // Argo gives artifacts of a set only to the container `main`.
             let has_artifacts = [&template.inputs, &template.outputs]
                 .into_iter()
                 .flatten()
                 .any(|arguments| !arguments.artifacts.is_empty());
-            if has_artifacts && !set.containers.iter().any(|c| c.name == "main") {
+            if has_artifacts && !set.containers.iter().any(|c| c.container.name == "main") {
                 let name = &template.name;
                 report.say("artifact", format!("`{name}` has artifacts and no container `main`"));
             }

@@ -1,50 +1,66 @@
 //! Reads manifests into typed objects, after a check of all fields by the schemas.
 
 use document::Document;
+use k8s_openapi::api::apps::v1::{DaemonSetSpec, DeploymentSpec};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscalerSpec;
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount, ServiceSpec};
+use k8s_openapi::api::networking::v1::NetworkPolicySpec;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::schema::{self, Known as Kind};
 use super::{File, Finding, Place, values};
-use crate::agent::objects::DaemonSet;
-use crate::cluster::{
-    ConfigMap, Kustomization, Metadata, Namespace, NetworkPolicy, Role, RoleBinding,
-    ServiceAccount, TokenSecret,
-};
-use crate::pod::Labels;
-use crate::serving::objects::{Autoscaler, Deployment, InferenceService, Service};
+use crate::cluster::{Kustomization, Labels, Object, given, name_of};
+use crate::serving::objects::InferenceService;
 use crate::workflow::{CronWorkflow, WorkflowSpec, WorkflowTemplate};
 use crate::yaml::{self, Misfit};
 use crate::{LYNCEUS, PART_OF, PIPELINE};
 
 type Placed<T> = Vec<(Place, T)>;
 
-/// All objects of the files, by kind.
+/// All objects of the files, by kind. Rules need the specification of most, whatever the API version.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
     pub(super) workflow_templates: Placed<WorkflowTemplate>,
     pub(super) cron_workflows: Placed<CronWorkflow>,
-    pub(super) config_maps: Placed<ConfigMap>,
+    pub(super) config_maps: Placed<Texts>,
     pub(super) service_accounts: Placed<ServiceAccount>,
-    pub(super) token_secrets: Placed<TokenSecret>,
+    pub(super) token_secrets: Placed<Texts>,
     pub(super) roles: Placed<Role>,
     pub(super) role_bindings: Placed<RoleBinding>,
-    pub(super) cluster_roles: Placed<Role>,
-    pub(super) cluster_role_bindings: Placed<RoleBinding>,
-    pub(super) network_policies: Placed<NetworkPolicy>,
+    pub(super) cluster_roles: Placed<ClusterRole>,
+    pub(super) cluster_role_bindings: Placed<ClusterRoleBinding>,
+    pub(super) network_policies: Placed<Object<NetworkPolicySpec>>,
     pub(super) namespaces: Placed<Namespace>,
-    pub(super) deployments: Placed<Deployment>,
-    pub(super) daemon_sets: Placed<DaemonSet>,
-    pub(super) services: Placed<Service>,
-    pub(super) autoscalers: Placed<Autoscaler>,
+    pub(super) deployments: Placed<Object<DeploymentSpec>>,
+    pub(super) daemon_sets: Placed<Object<DaemonSetSpec>>,
+    pub(super) services: Placed<Object<ServiceSpec>>,
+    pub(super) autoscalers: Placed<Object<HorizontalPodAutoscalerSpec>>,
     pub(super) inference_services: Placed<InferenceService>,
     pub(super) kustomizations: Placed<Kustomization>,
+}
+
+/// A `ConfigMap` or a Secret. The types of `k8s-openapi` do not take encoded values over several
+/// lines, which Kubernetes takes, nor those that another tool has encrypted.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Texts {
+    pub(super) metadata: ObjectMeta,
+    /// The type of a Secret.
+    #[serde(rename = "type")]
+    pub(super) kind: Option<String>,
+    /// The texts of a `ConfigMap`, or the encoded values of a Secret.
+    pub(super) data: Option<Labels>,
+    /// The values of a Secret as texts.
+    pub(super) string_data: Option<Labels>,
 }
 
 /// A workflow and the object that holds it.
 pub(super) struct Held<'a> {
     pub(super) place: &'a Place,
-    pub(super) metadata: &'a Metadata,
+    pub(super) metadata: &'a ObjectMeta,
     pub(super) spec: &'a WorkflowSpec,
     /// Whether it belongs to a `CronWorkflow`, and so has a scheduled time.
     pub(super) is_clock: bool,
@@ -166,22 +182,21 @@ impl Objects {
         }
     }
 
-    pub(super) fn config_map(&self, name: &str) -> Option<&ConfigMap> {
-        let named = |metadata: &Metadata| metadata.name == name;
-        self.config_maps.iter().map(|(_, map)| map).find(|map| named(&map.metadata))
+    pub(super) fn config_map(&self, name: &str) -> Option<&Texts> {
+        self.config_maps.iter().map(|(_, map)| map).find(|map| name_of(&map.metadata) == name)
     }
 
     /// Returns the document that a workflow mounts into its pods.
     pub(super) fn document(&self, spec: &WorkflowSpec) -> Option<Document> {
         let maps = spec.volumes.iter().filter_map(|volume| volume.config_map.as_ref());
         let mut texts =
-            maps.filter_map(|map| self.config_map(&map.name)?.data.get("document.yaml"));
+            maps.filter_map(|map| self.config_map(&map.name)?.data.as_ref()?.get("document.yaml"));
         texts.find_map(|text| document::parse("document.yaml", text).ok())
     }
 
     /// Returns the workflows of Lynceus: those of templates, and those inside of `CronWorkflows`.
     pub(super) fn workflows(&self) -> Vec<Held<'_>> {
-        let own = |metadata: &Metadata| metadata.labels.contains_key(PIPELINE);
+        let own = |it: &ObjectMeta| given(it.labels.as_ref()).contains_key(PIPELINE);
         let templates = self.workflow_templates.iter().filter(|(_, it)| own(&it.metadata));
         let templates = templates.map(|(place, template)| Held {
             place,
@@ -201,7 +216,7 @@ impl Objects {
     /// Returns the templates of a name, whichever namespace they are in.
     pub(super) fn templates_named(&self, name: &str) -> Vec<&WorkflowTemplate> {
         let templates = self.workflow_templates.iter().map(|(_, template)| template);
-        templates.filter(|template| template.metadata.name == name).collect()
+        templates.filter(|template| name_of(&template.metadata) == name).collect()
     }
 }
 

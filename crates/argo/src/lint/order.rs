@@ -4,6 +4,7 @@
 
 use super::objects::Objects;
 use super::{Finding, Report};
+use crate::cluster::{given, name_of};
 
 /// Argo CD's annotation of the order in which objects are applied, and its default.
 const SYNC_WAVE: &str = "argocd.argoproj.io/sync-wave";
@@ -14,7 +15,9 @@ pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
         let mut report = Report { place, findings };
         let name = &reference.name;
         let is_later = objects.workflow_templates.iter().any(|(other, template)| {
-            template.metadata.name == *name && other.file == place.file && other.line > place.line
+            name_of(&template.metadata) == name
+                && other.file == place.file
+                && other.line > place.line
         });
         if is_later {
             let message = format!(
@@ -23,7 +26,7 @@ pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
             );
             report.say("order", message);
         }
-        let wave = cron.metadata.annotations.get(SYNC_WAVE);
+        let wave = given(cron.metadata.annotations.as_ref()).get(SYNC_WAVE);
         if wave.and_then(|wave| wave.parse::<i32>().ok()).is_none_or(|wave| wave < 1) {
             let message =
                 format!("Argo CD may apply the CronWorkflow before `{name}`: set {SYNC_WAVE} to 1");

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use contract::Stage;
 use contract::steps::StepCommand;
 use document::Document;
+use k8s_openapi::api::core::v1::{Container, VolumeMount};
 
 use super::objects::Objects;
 use super::{Report, containers};
 use crate::access::{CA, SCORER, TRAINER};
-use crate::pod::{Container, VolumeMount};
 use crate::workflow::WorkflowSpec;
 use crate::{secrets, step};
 
@@ -24,12 +24,15 @@ pub(super) fn named(
     let Some(pipeline) = pipeline else { return };
     let mut known = secrets::names(pipeline);
     known.extend([TRAINER, SCORER, CA].map(str::to_owned));
-    known.extend(objects.token_secrets.iter().map(|(_, secret)| secret.metadata.name.clone()));
+    known.extend(
+        objects.token_secrets.iter().filter_map(|(_, secret)| secret.metadata.name.clone()),
+    );
     let containers = spec.templates.iter().flat_map(containers);
-    let variables = containers.flat_map(|(_, container)| &container.env_from);
+    let variables = containers.flat_map(|(_, container)| container.env_from.iter().flatten());
     let variables = variables.filter_map(|from| Some(&from.secret_ref.as_ref()?.name));
     let volumes = spec.volumes.iter().filter_map(|volume| volume.secret.as_ref());
-    let named: BTreeSet<&String> = variables.chain(volumes.map(|it| &it.secret_name)).collect();
+    let named: BTreeSet<&String> =
+        variables.chain(volumes.filter_map(|it| it.secret_name.as_ref())).collect();
     for name in named.into_iter().filter(|name| !known.contains(name)) {
         let known = known.join(", ");
         report.say("secret", format!("no file creates the Secret `{name}` (known are {known})"));
@@ -45,7 +48,8 @@ pub(super) fn of_store(
 ) {
     let parameters = step.parameters().unwrap_or_default();
     let opens_store = step::opens_store(&parameters);
-    let mut secrets = container.env_from.iter().filter_map(|from| from.secret_ref.as_ref());
+    let mut secrets =
+        container.env_from.iter().flatten().filter_map(|from| from.secret_ref.as_ref());
     let has_keys = secrets.any(|secret| [TRAINER, SCORER].contains(&secret.name.as_str()));
     if opens_store && !has_keys {
         report.say("secret", format!("`{owner}` opens the store and has no keys of it"));
@@ -72,7 +76,7 @@ pub(super) fn of_document(
         volume.is_some_and(|volume| volume.secret.is_some() || volume.empty_dir.is_some())
     };
     for file in secrets::files(document, stage) {
-        let mut mounts = container.volume_mounts.iter().chain(shared);
+        let mut mounts = container.volume_mounts.iter().flatten().chain(shared);
         if !mounts.any(|mount| file.starts_with(&mount.mount_path) && is_there(&mount.name)) {
             let file = file.display();
             report.say(
@@ -85,7 +89,8 @@ pub(super) fn of_document(
         }
     }
     if let Some(secret) = secrets::environment(document, stage) {
-        let mut given = container.env_from.iter().filter_map(|from| from.secret_ref.as_ref());
+        let mut given =
+            container.env_from.iter().flatten().filter_map(|from| from.secret_ref.as_ref());
         if !given.any(|reference| reference.name == secret) {
             let names = secrets::variables(document, stage).join(", ");
             report.say("secret", format!("`{owner}` reads {names} and has no Secret `{secret}`"));

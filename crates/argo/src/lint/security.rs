@@ -1,10 +1,12 @@
 //! Checks Pod Security `restricted` for the containers of steps and of Argo, and a read-only root
 //! file system.
 
+use std::collections::BTreeMap;
+
 use document::http::names_secret;
+use k8s_openapi::api::core::v1::{Container, SecurityContext, Volume};
 
 use super::{Report, containers, schema, values};
-use crate::pod::{Container, FieldSource, SecurityContext};
 use crate::step::PodSpecPatch;
 use crate::workflow::{Template, WorkflowSpec};
 use crate::yaml;
@@ -12,16 +14,24 @@ use crate::yaml;
 /// The definition of the pod that patches change.
 const POD: &str = "io.k8s.api.core.v1.PodSpec";
 
-/// Kinds of volumes that Pod Security `restricted` allows, besides emptyDir, configMap and secret.
-const RESTRICTED_VOLUMES: [&str; 5] =
-    ["csi", "downwardAPI", "ephemeral", "persistentVolumeClaim", "projected"];
+/// Kinds of volumes that Pod Security `restricted` allows.
+const RESTRICTED_VOLUMES: [&str; 8] = [
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+];
 
 pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
     let pod = spec.security_context.clone().unwrap_or_default();
     if pod.run_as_non_root != Some(true) || pod.run_as_user.is_none_or(|user| user <= 0) {
         report.say("security", "pods have to run as a user that is not root (securityContext)");
     }
-    if pod.seccomp_profile.is_none_or(|profile| profile.kind != "RuntimeDefault") {
+    if pod.seccomp_profile.is_none_or(|profile| profile.type_ != "RuntimeDefault") {
         report.say("security", "pods need the seccomp profile RuntimeDefault (securityContext)");
     }
     if pod.fs_group.is_none() {
@@ -40,23 +50,34 @@ pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
         );
     }
     for volume in &spec.volumes {
-        let others = volume.others.keys().map(String::as_str);
-        let refused = others.filter(|kind| !RESTRICTED_VOLUMES.contains(kind));
-        for kind in refused.chain(volume.host_path.iter().map(|_| "hostPath")) {
-            let name = &volume.name;
+        let name = &volume.name;
+        for kind in kinds(volume).filter(|kind| !RESTRICTED_VOLUMES.contains(&kind.as_str())) {
             let message =
                 format!("volume `{name}`: Pod Security `restricted` allows no volume of {kind}");
             report.say("security", message);
         }
-        if volume.empty_dir.as_ref().is_some_and(|dir| dir.size_limit.is_none()) {
-            report.say("resources", format!("volume `{}` has no sizeLimit", volume.name));
-        }
-        let limit = volume.empty_dir.as_ref().and_then(|dir| dir.size_limit.as_deref());
-        if let Some(problem) = limit.and_then(values::wrong_quantity) {
-            report.say("value", format!("volume `{}`: {problem}", volume.name));
-        }
+        size(volume, report);
     }
     patch(spec, report);
+}
+
+/// Returns the kinds of a volume; a valid one has exactly one.
+fn kinds(volume: &Volume) -> impl Iterator<Item = String> {
+    let fields = serde_json::to_value(volume).ok();
+    let fields = fields.as_ref().and_then(|fields| fields.as_object()).cloned();
+    fields.into_iter().flatten().map(|(name, _)| name).filter(|name| name != "name")
+}
+
+/// Checks that a volume that is an empty folder has a limit of its size.
+pub(super) fn size(volume: &Volume, report: &mut Report<'_>) {
+    let Some(folder) = &volume.empty_dir else { return };
+    let name = &volume.name;
+    let Some(limit) = &folder.size_limit else {
+        return report.say("resources", format!("volume `{name}` has no sizeLimit"));
+    };
+    if let Some(problem) = values::wrong_quantity(&limit.0) {
+        report.say("value", format!("volume `{name}`: {problem}"));
+    }
 }
 
 /// Checks the patch of Argo's own containers: without the settings of the steps' containers, a
@@ -109,12 +130,12 @@ pub(super) fn on_node(
     if is_root && !may_be_root {
         report.say("security", format!("`{owner}` may not run as root"));
     }
-    let sourced = container.env.iter().filter(|it| it.value_from != FieldSource::default());
+    let sourced = container.env.iter().flatten().filter(|it| it.value_from.is_some());
     for variable in sourced.filter(|it| it.value.as_ref().is_some_and(|value| !value.is_empty())) {
         let name = &variable.name;
         report.say("value", format!("`{owner}`: `{name}` has a value and a source of its value"));
     }
-    let named = container.env.iter().filter(|variable| names_secret(&variable.name));
+    let named = container.env.iter().flatten().filter(|variable| names_secret(&variable.name));
     for variable in named.filter(|it| it.value.as_ref().is_some_and(|value| !value.is_empty())) {
         let name = &variable.name;
         report.say("secret", format!("`{owner}`: the value of `{name}` belongs into a Secret"));
@@ -125,7 +146,10 @@ pub(super) fn on_node(
     }
     if container.resources.as_ref().is_none_or(|resources| {
         ["cpu", "memory"].iter().any(|what| {
-            !resources.requests.contains_key(*what) || !resources.limits.contains_key(*what)
+            let has = |amounts: &Option<BTreeMap<String, _>>| {
+                amounts.as_ref().is_some_and(|amounts| amounts.contains_key(*what))
+            };
+            !has(&resources.requests) || !has(&resources.limits)
         })
     }) {
         report.say("resources", format!("`{owner}` needs requests and limits of cpu and memory"));
@@ -153,11 +177,12 @@ fn contained(owner: &str, container: &Container, report: &mut Report<'_>) {
         report.say("security", format!("`{owner}`: allowPrivilegeEscalation has to be false"));
     }
     let capabilities = capabilities.clone().unwrap_or_default();
-    if !capabilities.drop.iter().any(|name| name == "ALL") || !capabilities.add.is_empty() {
+    let drops_all = capabilities.drop.iter().flatten().any(|name| name == "ALL");
+    if !drops_all || capabilities.add.iter().flatten().next().is_some() {
         report
             .say("security", format!("`{owner}`: all capabilities have to be dropped, none added"));
     }
-    if context.seccomp_profile.is_some_and(|profile| profile.kind != "RuntimeDefault") {
+    if context.seccomp_profile.is_some_and(|profile| profile.type_ != "RuntimeDefault") {
         report.say("security", format!("`{owner}`: the seccomp profile has to be RuntimeDefault"));
     }
 }

@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::objects::Objects;
 use super::{Finding, Report, values};
+use crate::cluster::name_of;
 use crate::resources;
 use crate::workflow::{CronWorkflow, Template, WorkflowSpec};
 
@@ -76,8 +77,8 @@ pub(super) fn mutexes(objects: &Objects, findings: &mut Vec<Finding>) {
         let (place, metadata) = (held.place, held.metadata);
         for mutex in held.spec.synchronization.iter().flat_map(|locks| &locks.mutexes) {
             let lock = (&metadata.namespace, &mutex.name);
-            let holder = *holders.entry(lock).or_insert(&metadata.name);
-            if *holder != metadata.name {
+            let holder = *holders.entry(lock).or_insert(name_of(metadata));
+            if holder != name_of(metadata) {
                 let message = format!("`{holder}` has the mutex `{}` too", mutex.name);
                 Report { place, findings }.say("mutex", message);
             }

@@ -3,9 +3,12 @@
 
 use std::net::IpAddr;
 
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::api::networking::v1::NetworkPolicySpec;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
 use super::Report;
-use crate::cluster::NetworkPolicy;
-use crate::pod::{Labels, Resources};
+use crate::cluster::{Labels, selected};
 use crate::workflow::WorkflowSpec;
 
 /// The units of Go's durations.
@@ -15,14 +18,16 @@ const DURATIONS: [&str; 6] = ["ns", "us", "ms", "s", "m", "h"];
 const LABEL_CHARACTERS: usize = 63;
 
 /// Checks that quantities are valid, and that no request exceeds its limit.
-pub(super) fn resources(owner: &str, resources: &Resources, report: &mut Report<'_>) {
-    for text in resources.requests.values().chain(resources.limits.values()) {
-        if let Some(problem) = wrong_quantity(text) {
+pub(super) fn resources(owner: &str, resources: &ResourceRequirements, report: &mut Report<'_>) {
+    let (requests, limits) = (resources.requests.iter(), resources.limits.iter());
+    for (_, text) in requests.chain(limits).flatten() {
+        if let Some(problem) = wrong_quantity(&text.0) {
             report.say("value", format!("`{owner}`: {problem}"));
         }
     }
-    for (what, request) in &resources.requests {
-        let Some(limit) = resources.limits.get(what) else { continue };
+    for (what, Quantity(request)) in resources.requests.iter().flatten() {
+        let limit = resources.limits.as_ref().and_then(|limits| limits.get(what));
+        let Some(Quantity(limit)) = limit else { continue };
         let both = quantity(request).zip(quantity(limit));
         if both.is_some_and(|(request, limit)| request > limit) {
             let message =
@@ -87,16 +92,18 @@ pub(super) fn is_duration(text: &str) -> bool {
 }
 
 /// Checks that addresses and labels of a policy are valid.
-pub(super) fn policy(policy: &NetworkPolicy, report: &mut Report<'_>) {
-    let mut selectors = vec![&policy.spec.pod_selector];
-    for peer in policy.spec.egress.iter().flat_map(|rule| &rule.to) {
+pub(super) fn policy(policy: &NetworkPolicySpec, report: &mut Report<'_>) {
+    let mut selectors = Vec::from_iter(&policy.pod_selector);
+    let rules = policy.egress.iter().flatten();
+    for peer in rules.flat_map(|rule| rule.to.iter().flatten()) {
         selectors.extend(peer.pod_selector.iter().chain(&peer.namespace_selector));
         if let Some(block) = peer.ip_block.as_ref().filter(|block| !is_cidr(&block.cidr)) {
             let message = format!("`{}` is not a range of addresses, as in 10.0.0.0/8", block.cidr);
             report.say("value", message);
         }
     }
-    for message in selectors.into_iter().flat_map(|selector| wrong_labels(&selector.match_labels)) {
+    for message in selectors.into_iter().flat_map(|selector| wrong_labels(selected(Some(selector))))
+    {
         report.say("value", message);
     }
 }

@@ -4,8 +4,9 @@
 //! a container set gets only the volumes in the set's own `volumeMounts` (Argo 3.6 to 4.1). Other
 //! mounts of its containers need a `podSpecPatch`, or the API server rejects the pod.
 
+use k8s_openapi::api::core::v1::Volume;
+
 use super::{Report, containers};
-use crate::pod::Volume;
 use crate::step::PodSpecPatch;
 use crate::workflow::{Template, WorkflowSpec};
 use crate::yaml;
@@ -25,7 +26,7 @@ pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
             }
         }
         for (name, container) in containers(template) {
-            for mount in &container.volume_mounts {
+            for mount in container.volume_mounts.iter().flatten() {
                 let is_shared = set.volume_mounts.iter().any(|shared| shared.name == mount.name);
                 if !is_shared && !patched.iter().any(|volume| volume.name == mount.name) {
                     let message = format!(

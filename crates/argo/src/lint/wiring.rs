@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use contract::steps::StepCommand;
+use k8s_openapi::api::core::v1::{Container, Volume, VolumeMount};
 
 use super::objects::Objects;
 use super::{Report, commands, containers, template_named};
-use crate::pod::{Container, NameRef, Volume, VolumeMount};
+use crate::cluster::given;
 use crate::workflow::{Arguments, Artifact, DagTask, Template, WorkflowSpec};
 use crate::{TICK, training};
 
@@ -191,7 +192,8 @@ pub(super) fn pod(
                 }
                 continue;
             };
-            if !container.dependencies.contains(writer) {
+            let mut set = template.container_set.iter().flat_map(|set| &set.containers);
+            if !set.any(|it| it.container == **container && it.dependencies.contains(writer)) {
                 let message =
                     format!("`{owner}` reads what `{writer}` writes and does not wait for it");
                 report.say("dependency", message);
@@ -232,13 +234,13 @@ pub(super) fn maps(
 ) {
     for mount in mounts(template, container) {
         let map = volume(spec, mount).and_then(|volume| volume.config_map.as_ref());
-        let Some(NameRef { name }) = map else { continue };
+        let Some(name) = map.map(|map| &map.name) else { continue };
         // The check of volumes reports a missing `ConfigMap`.
         let Some(map) = objects.config_map(name) else { continue };
         for port in step.inputs() {
             let Ok(key) = port.path.strip_prefix(&mount.mount_path) else { continue };
             let key = key.display().to_string();
-            if !map.data.contains_key(&key) {
+            if !given(map.data.as_ref()).contains_key(&key) {
                 let owner = commands::owner(template, container);
                 let message = format!(
                     "`{owner}` reads `{key}`, which is not a key of the ConfigMap `{name}`"
@@ -254,7 +256,7 @@ fn mounts<'a>(
     container: &'a Container,
 ) -> impl Iterator<Item = &'a VolumeMount> {
     let shared = template.container_set.iter().flat_map(|set| &set.volume_mounts);
-    container.volume_mounts.iter().chain(shared)
+    container.volume_mounts.iter().flatten().chain(shared)
 }
 
 fn volume<'a>(spec: &'a WorkflowSpec, mount: &VolumeMount) -> Option<&'a Volume> {

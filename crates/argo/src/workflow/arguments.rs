@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::pod::Others;
+use crate::cluster::Others;
 
 /// Arguments of a template, a task or a workflow.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
