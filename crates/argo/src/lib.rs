@@ -145,13 +145,13 @@ fn of_pipeline(document: &Document, options: Options<'_>) -> Result<Vec<Manifest
         let rules = match options.rules {
             RuleFormat::PrometheusRule => text(&rules::operator(document))?,
             RuleFormat::ConfigMap => {
-                let file = ("rules.yaml", rules::write(document)?);
-                text(&text_map(document, "rules", file, RULES))?
+                let rules = rules::write(document)?;
+                text(&text_map(document, "rules", "rules.yaml", rules, RULES))?
             }
         };
         manifests.push(manifest("rules.yaml", &[rules])?);
-        let page = ("json", dashboard::write(document)?);
-        let dashboard = text_map(document, "dashboard", page, DASHBOARD);
+        let dashboard = dashboard::write(document)?;
+        let dashboard = text_map(document, "dashboard", "json", dashboard, DASHBOARD);
         manifests.push(manifest("dashboard.yaml", &[text(&dashboard)?])?);
     }
     let account = account::account(document, options.namespace)?;
@@ -184,7 +184,8 @@ fn config_map(document: &Document) -> Result<ConfigMap, StepError> {
 fn text_map(
     document: &Document,
     what: &str,
-    (ending, text): (&str, String),
+    ending: &str,
+    text: String,
     found_by: &str,
 ) -> ConfigMap {
     let name = format!("lynceus-{}", document.name);

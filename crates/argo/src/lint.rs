@@ -25,7 +25,7 @@ mod wiring;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use k8s_openapi::api::core::v1::Container;
+use k8s_openapi::api::core::v1::{Container, Volume, VolumeMount};
 use serde::Serialize;
 
 use super::PIPELINE;
@@ -171,6 +171,41 @@ impl Report<'_> {
 
 fn template_named<'a>(spec: &'a WorkflowSpec, name: &str) -> Option<&'a Template> {
     spec.templates.iter().find(|template| template.name == name)
+}
+
+/// A container of a template, with the volumes of its workflow.
+#[derive(Clone, Copy)]
+struct Mounted<'a> {
+    spec: &'a WorkflowSpec,
+    template: &'a Template,
+    container: &'a Container,
+}
+
+impl<'a> Mounted<'a> {
+    /// Returns its name with that of its template.
+    fn owner(self) -> String {
+        owner(self.template, self.container)
+    }
+
+    /// Returns its mounts, and those of all containers of its pod.
+    fn mounts(self) -> impl Iterator<Item = &'a VolumeMount> {
+        let shared = self.template.container_set.iter().flat_map(|set| &set.volume_mounts);
+        self.container.volume_mounts.iter().flatten().chain(shared)
+    }
+
+    /// Returns its mounts, each with its volume.
+    fn volumes(self) -> impl Iterator<Item = (&'a VolumeMount, &'a Volume)> {
+        self.mounts().filter_map(move |mount| {
+            let volume = self.spec.volumes.iter().find(|volume| volume.name == mount.name)?;
+            Some((mount, volume))
+        })
+    }
+}
+
+/// Returns the name of a container, with that of its template.
+fn owner(template: &Template, container: &Container) -> String {
+    let name = if container.name.is_empty() { MAIN } else { &container.name };
+    format!("{}/{name}", template.name)
 }
 
 /// Returns the containers of a template, with their names.

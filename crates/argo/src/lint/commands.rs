@@ -7,12 +7,11 @@ use clap::Parser;
 use contract::step::Port;
 use contract::steps::StepCommand;
 use document::Document;
-use k8s_openapi::api::core::v1::{Container, VolumeMount};
+use k8s_openapi::api::core::v1::Container;
 
 use super::objects::Objects;
-use super::{Report, cluster, containers, references, secrets, wiring};
+use super::{Mounted, Report, cluster, containers, owner, references, secrets, wiring};
 use crate::TICK;
-use crate::step::MAIN;
 use crate::workflow::{Arguments, Template, WorkflowSpec};
 
 /// Example for a time that is known only in the cluster.
@@ -38,12 +37,11 @@ pub(super) fn template(
         let owner = owner(template, container);
         let Some(step) = step(spec, template, container, report) else { continue };
         secrets::of_store(&owner, container, &step, report);
-        files(spec, template, container, &step, report);
-        wiring::maps(spec, (template, container), &step, objects, report);
+        let mounted = Mounted { spec, template, container };
+        files(mounted, &step, report);
+        wiring::maps(mounted, &step, objects, report);
         if let Some(document) = &document {
-            let shared = template.container_set.as_ref().map_or(&[][..], |set| &set.volume_mounts);
-            let of = (document, step.stage());
-            secrets::of_document(spec, (container, shared), of, &owner, report);
+            secrets::of_document(mounted, document, step.stage(), report);
             models(&owner, &step, document, report);
         }
         steps.push((container, step));
@@ -57,11 +55,6 @@ pub(super) fn template(
         wiring::pod(spec, template, &steps, report);
     }
     mounts(spec, template, objects, report);
-}
-
-pub(super) fn owner(template: &Template, container: &Container) -> String {
-    let name = if container.name.is_empty() { MAIN } else { &container.name };
-    format!("{}/{name}", template.name)
 }
 
 /// Checks image and command, and returns the step with its flags if they parse.
@@ -189,37 +182,32 @@ fn value_of(spec: &WorkflowSpec, template: &Template, name: &str, depth: u8) -> 
 }
 
 /// Outputs must be on a writable volume, inputs on a volume or artifact.
-fn files(
-    spec: &WorkflowSpec,
-    template: &Template,
-    container: &Container,
-    step: &StepCommand,
-    report: &mut Report<'_>,
-) {
-    let owner = owner(template, container);
-    let empty = |mount: &VolumeMount| {
-        mount.read_only != Some(true)
-            && spec.volumes.iter().any(|v| v.name == mount.name && v.empty_dir.is_some())
+fn files(mounted: Mounted<'_>, step: &StepCommand, report: &mut Report<'_>) {
+    let owner = mounted.owner();
+    let is_written = |path: &Path| {
+        mounted.volumes().any(|(mount, volume)| {
+            let is_writable = mount.read_only != Some(true) && volume.empty_dir.is_some();
+            is_writable && path.starts_with(&mount.mount_path)
+        })
     };
-    let shared = template.container_set.iter().flat_map(|set| &set.volume_mounts);
-    let mounts: Vec<&VolumeMount> =
-        container.volume_mounts.iter().flatten().chain(shared).collect();
-    let is_below = |path: &Path, mount: &VolumeMount| path.starts_with(&mount.mount_path);
+    // The check of mounts reports a missing volume.
+    let is_mounted =
+        |path: &Path| mounted.mounts().any(|mount| path.starts_with(&mount.mount_path));
     let outcome = step.common().outcome.clone();
     let outputs = step.outputs();
     let written = outputs.iter().map(|port| port.path).chain(outcome.as_deref());
     for path in written {
-        if !mounts.iter().any(|mount| empty(mount) && is_below(path, mount)) {
+        if !is_written(path) {
             let path = path.display();
             report
                 .say("path", format!("`{owner}` writes `{path}`, which is on no writable volume"));
         }
     }
-    let artifacts = template.inputs.iter().flat_map(|inputs| &inputs.artifacts);
+    let artifacts = mounted.template.inputs.iter().flat_map(|inputs| &inputs.artifacts);
     let artifacts: Vec<&str> = artifacts.filter_map(|a| a.path.as_deref()).collect();
     for port in step.inputs() {
         let is_artifact = artifacts.iter().any(|path| Path::new(path) == port.path);
-        if !is_artifact && !mounts.iter().any(|mount| is_below(port.path, mount)) {
+        if !is_artifact && !is_mounted(port.path) {
             let path = port.path.display();
             report.say(
                 "path",

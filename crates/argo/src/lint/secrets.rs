@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use contract::Stage;
 use contract::steps::StepCommand;
 use document::Document;
-use k8s_openapi::api::core::v1::{Container, VolumeMount};
+use k8s_openapi::api::core::v1::Container;
 
 use super::objects::Objects;
-use super::{Report, containers};
+use super::{Mounted, Report, containers};
 use crate::access::{CA, SCORER, TRAINER};
 use crate::workflow::WorkflowSpec;
 use crate::{secrets, step};
@@ -62,22 +62,20 @@ pub(super) fn of_store(
     }
 }
 
-/// Checks that the files and variables that the document names for a step exist; `shared` are the
-/// mounts of all containers of its pod.
+/// Checks that the files and variables that the document names for a step exist.
 pub(super) fn of_document(
-    spec: &WorkflowSpec,
-    (container, shared): (&Container, &[VolumeMount]),
-    (document, stage): (&Document, Stage),
-    owner: &str,
+    mounted: Mounted<'_>,
+    document: &Document,
+    stage: Stage,
     report: &mut Report<'_>,
 ) {
-    let is_there = |name: &str| {
-        let volume = spec.volumes.iter().find(|volume| volume.name == name);
-        volume.is_some_and(|volume| volume.secret.is_some() || volume.empty_dir.is_some())
-    };
+    let (owner, container) = (mounted.owner(), mounted.container);
     for file in secrets::files(document, stage) {
-        let mut mounts = container.volume_mounts.iter().flatten().chain(shared);
-        if !mounts.any(|mount| file.starts_with(&mount.mount_path) && is_there(&mount.name)) {
+        let provided = mounted.volumes().any(|(mount, volume)| {
+            file.starts_with(&mount.mount_path)
+                && (volume.secret.is_some() || volume.empty_dir.is_some())
+        });
+        if !provided {
             let file = file.display();
             report.say(
                 "secret",

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use contract::steps::StepCommand;
-use k8s_openapi::api::core::v1::{Container, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::Container;
 
 use super::objects::Objects;
-use super::{Report, commands, containers, template_named};
+use super::{Mounted, Report, commands, containers, template_named};
 use crate::cluster::given;
 use crate::workflow::{Arguments, Artifact, DagTask, Template, WorkflowSpec};
 use crate::{TICK, training};
@@ -183,9 +183,10 @@ pub(super) fn pod(
             let writer = steps.iter().find_map(|(other, step)| {
                 Some((&other.name, written_as(step, port.path)?)).filter(|_| other != container)
             });
-            let owner = commands::owner(template, container);
+            let mounted = Mounted { spec, template, container };
+            let owner = mounted.owner();
             let Some((writer, kind)) = writer else {
-                if begins_empty(spec, template, container, port.path) {
+                if begins_empty(mounted, port.path) {
                     let path = port.path.display();
                     let message = format!("`{owner}` reads `{path}`, which no container writes");
                     report.say("path", message);
@@ -209,39 +210,31 @@ pub(super) fn pod(
 
 /// Returns whether a path is on a volume that is empty at the start, and is not the path of an
 /// artifact.
-fn begins_empty(
-    spec: &WorkflowSpec,
-    template: &Template,
-    container: &Container,
-    path: &Path,
-) -> bool {
-    let artifacts = template.inputs.iter().flat_map(|inputs| &inputs.artifacts);
+fn begins_empty(mounted: Mounted<'_>, path: &Path) -> bool {
+    let artifacts = mounted.template.inputs.iter().flat_map(|inputs| &inputs.artifacts);
     let mut laid = artifacts.filter_map(|artifact| artifact.path.as_deref());
     !laid.any(|laid| path.starts_with(laid))
-        && mounts(template, container).any(|mount| {
-            path.starts_with(&mount.mount_path)
-                && volume(spec, mount).is_some_and(|volume| volume.empty_dir.is_some())
+        && mounted.volumes().any(|(mount, volume)| {
+            path.starts_with(&mount.mount_path) && volume.empty_dir.is_some()
         })
 }
 
 /// Checks that the files that a step reads from a `ConfigMap` are keys of it.
 pub(super) fn maps(
-    spec: &WorkflowSpec,
-    (template, container): (&Template, &Container),
+    mounted: Mounted<'_>,
     step: &StepCommand,
     objects: &Objects,
     report: &mut Report<'_>,
 ) {
-    for mount in mounts(template, container) {
-        let map = volume(spec, mount).and_then(|volume| volume.config_map.as_ref());
-        let Some(name) = map.map(|map| &map.name) else { continue };
+    for (mount, volume) in mounted.volumes() {
+        let Some(name) = volume.config_map.as_ref().map(|map| &map.name) else { continue };
         // The check of volumes reports a missing `ConfigMap`.
         let Some(map) = objects.config_map(name) else { continue };
         for port in step.inputs() {
             let Ok(key) = port.path.strip_prefix(&mount.mount_path) else { continue };
             let key = key.display().to_string();
             if !given(map.data.as_ref()).contains_key(&key) {
-                let owner = commands::owner(template, container);
+                let owner = mounted.owner();
                 let message = format!(
                     "`{owner}` reads `{key}`, which is not a key of the ConfigMap `{name}`"
                 );
@@ -249,16 +242,4 @@ pub(super) fn maps(
             }
         }
     }
-}
-
-fn mounts<'a>(
-    template: &'a Template,
-    container: &'a Container,
-) -> impl Iterator<Item = &'a VolumeMount> {
-    let shared = template.container_set.iter().flat_map(|set| &set.volume_mounts);
-    container.volume_mounts.iter().flatten().chain(shared)
-}
-
-fn volume<'a>(spec: &'a WorkflowSpec, mount: &VolumeMount) -> Option<&'a Volume> {
-    spec.volumes.iter().find(|volume| volume.name == mount.name)
 }
