@@ -6,7 +6,7 @@ mod support;
 
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 use support::{
@@ -295,15 +295,11 @@ fn server_with_a_certificate_speaks_tls_alone() {
 
 #[test]
 fn request_log_has_path_status_and_rows_and_no_payload() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("log");
-    let file = fs_err::File::create(&path).unwrap().into_file();
-    let server =
-        Server::start_logging(true, &["--log", "json", "--request-log"], Stdio::from(file));
+    let server = Server::start(true, &["--log", "json", "--request-log"]);
     let secret = 31_337.125_5;
     assert_eq!(infer(&server, &request(&json!([[secret, 0.5]]))).status, 200);
-    Server::wait_for(|| fs_err::read_to_string(&path).unwrap().contains("Answered"));
-    let log = fs_err::read_to_string(&path).unwrap();
+    Server::wait_for(|| fs_err::read_to_string(&server.log).unwrap().contains("Answered"));
+    let log = fs_err::read_to_string(&server.log).unwrap();
     let line = log.lines().find(|line| line.contains("Answered")).unwrap();
     let line: Value = serde_json::from_str(line).unwrap();
     assert_eq!((&line["model"], &line["status"]), (&json!("cluster"), &json!(200)));

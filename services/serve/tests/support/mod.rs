@@ -8,7 +8,7 @@ mod small_model;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -21,6 +21,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     _folder: tempfile::TempDir,
     pub(crate) store: PathBuf,
+    /// What it logs.
+    pub(crate) log: PathBuf,
 }
 
 /// A reply.
@@ -41,32 +43,26 @@ impl Reply {
 }
 
 impl Server {
+    /// Starts a server at a free port, which it logs.
     pub(crate) fn start(has_model: bool, flags: &[&str]) -> Self {
-        Self::start_logging(has_model, flags, Stdio::inherit())
-    }
-
-    /// Starts a server whose log goes somewhere.
-    pub(crate) fn start_logging(has_model: bool, flags: &[&str], log: Stdio) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = folder.path().join("store");
+        let (store, log) = (folder.path().join("store"), folder.path().join("log"));
         FolderStore::open(&store).unwrap();
         if has_model {
             promote(&store, folder.path(), 100);
         }
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
         let child = Command::new(env!("CARGO_BIN_EXE_serve"))
-            .args(["--pipeline", "cluster", "--poll", "20ms", "--address", &address.to_string()])
+            .args(["--pipeline", "cluster", "--poll", "20ms", "--address", "127.0.0.1:0"])
             .arg("--store")
             .arg(&store)
             .args(flags)
-            .stderr(log)
+            .stderr(fs_err::File::create(&log).unwrap().into_file())
             .spawn()
             .unwrap();
-        let server = Self { child, address, _folder: folder, store };
-        Server::wait_for(|| TcpStream::connect(address).is_ok());
-        server
+        let address = || listening(&fs_err::read_to_string(&log).unwrap());
+        Server::wait_for(|| address().is_some());
+        let address = address().unwrap();
+        Self { child, address, _folder: folder, store, log }
     }
 
     pub(crate) fn wait_for(is_done: impl Fn() -> bool) {
@@ -104,6 +100,13 @@ impl Drop for Server {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Returns the address in a log, once its line is complete.
+fn listening(log: &str) -> Option<SocketAddr> {
+    let (_, after) = log.split_once("127.0.0.1:")?;
+    let port = after.split_once(|c: char| !c.is_ascii_digit())?.0;
+    format!("127.0.0.1:{port}").parse().ok()
 }
 
 /// Sends a request to the model.
