@@ -45,8 +45,8 @@ const MAKERS: [(&str, u8); 8] = [
 /// Constructor of an error that has its own hint.
 const DAMAGED: &str = "StepError::damaged";
 
-/// Component that reports a message, by the prefix of the file's path.
-const PARTS: [(&str, &str); 26] = [
+/// Component that reports a message, by the prefix of the file's path; steps come after these.
+const PARTS: [(&str, &str); 15] = [
     ("crates/contract/", "Files, flags and steps"),
     ("crates/document/", "The document"),
     ("crates/yaml/", "The document"),
@@ -62,17 +62,6 @@ const PARTS: [(&str, &str); 26] = [
     ("crates/argo/", "Manifests"),
     ("pipelines/", "The program lynceus"),
     ("services/serve/", "The endpoint"),
-    ("steps/collect/", "collect"),
-    ("steps/label/", "label"),
-    ("steps/feature/", "feature"),
-    ("steps/validate/", "validate"),
-    ("steps/train/", "train"),
-    ("steps/select/", "select"),
-    ("steps/deploy/", "deploy"),
-    ("steps/score/", "score"),
-    ("steps/alert/", "alert"),
-    ("steps/export/", "export"),
-    ("steps/report/", "report"),
 ];
 
 /// Hint for a message of the document's check without a hint: the message itself describes the
@@ -182,6 +171,13 @@ fn errors(source: &str) -> BTreeSet<Row> {
     rows
 }
 
+/// Returns each component by the prefix of its files' paths: [`PARTS`] and the steps.
+fn components() -> Vec<(String, &'static str)> {
+    let parts = PARTS.iter().map(|(prefix, name)| ((*prefix).to_owned(), *name));
+    let steps = contract::Stage::ALL.iter().map(|step| (format!("steps/{step}/"), step.name()));
+    parts.chain(steps).collect()
+}
+
 fn table() -> Result<BTreeMap<usize, BTreeSet<Row>>> {
     let (root, mut files) = (repository().canonicalize()?, Vec::new());
     for folder in ["crates", "steps", "services", "pipelines"] {
@@ -201,10 +197,11 @@ fn table() -> Result<BTreeMap<usize, BTreeSet<Row>>> {
         }
         texts.push((file, text));
     }
+    let components = components();
     let mut table: BTreeMap<usize, BTreeSet<Row>> = BTreeMap::new();
     for (file, mut text) in texts {
         let name = file.strip_prefix(&root)?.to_string_lossy().into_owned();
-        let part = PARTS.iter().position(|(prefix, _)| name.starts_with(prefix));
+        let part = components.iter().position(|(prefix, _)| name.starts_with(prefix.as_str()));
         let part = part.with_context(|| format!("PARTS does not have {name}"))?;
         if name == "crates/contract/src/error.rs" {
             text = text.replace("Self::", "StepError::");
@@ -220,11 +217,12 @@ fn table() -> Result<BTreeMap<usize, BTreeSet<Row>>> {
 fn error_page_has_every_message_of_the_source_with_its_hint() -> Result<()> {
     let mut page = INTRODUCTION.to_owned();
     let mut without = Vec::new();
+    let components = components();
     let cell = |text: &str| text.replace('|', "\\|").replace('<', "\\<").replace('\n', " ");
     for (part, rows) in table()?.into_iter().filter(|(_, rows)| !rows.is_empty()) {
         page += &format!(
             "\n## {}\n\n| message | exit code | what to do |\n|---|---|---|\n",
-            PARTS[part].1
+            components[part].1
         );
         for (message, code, hint) in rows {
             if hint.is_empty() {
