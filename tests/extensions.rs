@@ -1,6 +1,7 @@
 //! How many places does an extension touch? Counts, for the existing extensions, every line of code
 //! outside their own files that names them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -40,16 +41,18 @@ fn code() -> anyhow::Result<Vec<Mention>> {
     Ok(found)
 }
 
-/// Returns the lines that name a word in snake case or in camel case, not counting text in quotes,
-/// which is what people read.
+/// Returns whether a line names one of the words, not counting text in quotes, which is what people
+/// read.
+fn names(line: &str, words: &[&str]) -> bool {
+    let unquoted: String = line.split('"').step_by(2).collect();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    unquoted.split(|c| !is_name(c)).any(|name| words.contains(&name))
+}
+
+/// Returns the lines that name a word in snake case or in camel case.
 fn mentions(word: &str) -> Vec<&'static Mention> {
     let camel = camel(word);
-    let names = |mention: &&Mention| {
-        let unquoted: String = mention.line.split('"').step_by(2).collect();
-        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        unquoted.split(|c| !is_name(c)).any(|name| name == word || name == camel)
-    };
-    LINES.iter().filter(names).collect()
+    LINES.iter().filter(|mention| names(&mention.line, &[word, &camel])).collect()
 }
 
 fn capitalised(word: &str) -> String {
@@ -251,29 +254,63 @@ fn source_touches_its_two_files_and_a_line_in_each_table() {
     }
 }
 
-#[test]
-fn step_touches_its_crate_and_a_line_in_each_table() -> anyhow::Result<()> {
+/// Returns the lines of every `Cargo.toml`.
+fn manifests() -> anyhow::Result<Vec<Mention>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let workspace = fs_err::read_to_string(root.join("Cargo.toml"))?;
+    let mut files = vec!["Cargo.toml".to_owned()];
+    for folder in CODE {
+        let below = contract::artifact::files_below(&root.join(folder))?;
+        let manifests = below.iter().filter(|file| file.ends_with("Cargo.toml"));
+        files.extend(manifests.map(|file| format!("{folder}/{file}")));
+    }
+    let mut found = Vec::new();
+    for file in files {
+        let text = fs_err::read_to_string(root.join(&file))?;
+        found
+            .extend(text.lines().map(|line| Mention { file: file.clone(), line: line.to_owned() }));
+    }
+    Ok(found)
+}
+
+/// A file that names every step is a table of the steps: a new step needs a line there.
+#[test]
+fn step_touches_its_crate_its_flags_and_four_lines_in_three_tables() -> anyhow::Result<()> {
+    const TABLES: [&str; 3] =
+        ["crates/contract/src/steps.rs", "crates/document/src/sections.rs", "pipelines/Cargo.toml"];
+    let manifests = manifests()?;
+    let members = |it: &Mention| it.file == "Cargo.toml" && it.line.trim() == "\"steps/*\",";
+    assert!(manifests.iter().any(members), "the workspace takes every crate of steps/");
+    let mut tables: Option<BTreeSet<&str>> = None;
+    let mut counts = Vec::new();
     for stage in contract::Stage::ALL {
         let (name, camel) = (stage.name(), camel(stage.name()));
         check_files(name, &[format!("steps/{name}/src/main.rs")]);
         check_files(name, &[format!("crates/contract/src/steps/{name}.rs")]);
-        let member = format!("\"steps/{name}\"");
-        assert!(workspace.contains(&member) || workspace.contains("\"steps/*\""), "{member}");
-        let tables = [
-            ("crates/contract/src/step.rs", format!("{camel}(\"{name}\"),")),
-            ("crates/contract/src/steps.rs", format!("{camel}({camel}Args),")),
-            ("crates/contract/src/steps.rs", format!("StepCommand::{camel}($args) => $body,")),
-            ("crates/document/src/sections.rs", camel.clone()),
-            ("pipelines/src/cli/step.rs", format!("StepCommand::{camel}(args) => step::execute(")),
+        let flags = format!("{camel}Args");
+        let words = [name, &camel, &flags];
+        let named = LINES.iter().chain(&manifests).filter(|it| names(&it.line, &words));
+        let named: Vec<&Mention> = named.collect();
+        let files: BTreeSet<&str> = named.iter().map(|it| it.file.as_str()).collect();
+        tables = Some(tables.map_or_else(|| files.clone(), |tables| &tables & &files));
+        let in_tables = named.iter().filter(|it| TABLES.contains(&it.file.as_str()));
+        counts.push(in_tables.count());
+        let registrations = [
+            (TABLES[0], format!("{name}: {camel}({flags}),")),
+            (TABLES[0], format!("mod {name};")),
+            (TABLES[1], format!("{camel} {{")),
+            (TABLES[2], format!("{name}.path = \"../steps/{name}\"")),
         ];
-        for (file, text) in tables {
-            let of_file = lines(&text).into_iter().filter(|it| it.file == file);
-            let count = of_file.filter(|it| it.line.starts_with(&text)).count();
-            assert!(count >= 1, "{name}: `{text}` in {file}");
+        for (file, text) in registrations {
+            // The marks of a block of sections.
+            let plain = |line: &str| line.replace("(columns)", "").replace(" by task", "");
+            let is_meant = |it: &&&Mention| it.file == file && plain(&it.line) == text;
+            let count = named.iter().filter(is_meant).count();
+            assert_eq!(count, 1, "{name}: `{text}` in {file}");
         }
     }
+    assert_eq!(tables, Some(BTreeSet::from(TABLES)), "files that name every step");
+    // Code that uses one step adds lines for that step; a second list adds lines for all.
+    assert_eq!(counts.iter().min(), Some(&4), "lines that name a step in {TABLES:?}");
     Ok(())
 }
 

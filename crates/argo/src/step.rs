@@ -52,13 +52,12 @@ pub(super) struct Surroundings<'a> {
 impl<'a> Surroundings<'a> {
     /// Returns the settings of a task of a training.
     pub(super) fn of_training(document: &'a Document, task: &Task, shares_work: bool) -> Self {
-        let stage = task.command.stage();
         Self {
             document,
-            resources: resources::training(stage),
+            resources: resources::resources(task.command.training_resources()),
             store_secret: access::TRAINER,
             shares_work,
-            threads: resources::threads(stage),
+            threads: task.command.training_threads(),
         }
     }
 
@@ -66,7 +65,7 @@ impl<'a> Surroundings<'a> {
     pub(super) fn of_scoring(document: &'a Document, task: &Task, shares_work: bool) -> Self {
         Self {
             document,
-            resources: resources::scoring(task.command.stage()),
+            resources: resources::resources(task.command.scoring_resources()),
             store_secret: access::SCORER,
             shares_work,
             // One minute of data is processed faster than a second thread starts.

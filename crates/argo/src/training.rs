@@ -115,15 +115,7 @@ fn take_parameters(plan: &mut Plan, document: &Document, models: &str) {
         match &mut task.command {
             StepCommand::Collect(args) => args.range = Some(document.range),
             StepCommand::Select(args) => args.models = vec![models.to_owned()],
-            StepCommand::Label(_)
-            | StepCommand::Feature(_)
-            | StepCommand::Validate(_)
-            | StepCommand::Train(_)
-            | StepCommand::Deploy(_)
-            | StepCommand::Score(_)
-            | StepCommand::Alert(_)
-            | StepCommand::Export(_)
-            | StepCommand::Report(_) => {}
+            _ => {}
         }
     }
 }

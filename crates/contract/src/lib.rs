@@ -19,6 +19,7 @@ pub mod features;
 pub mod least;
 pub mod message;
 pub mod outcome;
+pub mod resources;
 pub mod rules;
 pub mod run;
 pub mod score;

@@ -12,15 +12,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::deadline::Deadline;
-use crate::{Outcome, Span, StepError, artifact, write_json};
+use crate::resources::Resources;
+use crate::{Outcome, Shard, Span, StepError, artifact, write_json};
 
 /// Beginning of the log line of a retry of a request to an outside service: a runner shows it while
 /// the step runs.
 pub const RETRYING: &str = "Retrying";
 
-/// Declares the stages, one line each, in the order of a pipeline.
+/// Declares [`Stage`].
 macro_rules! stages {
-    ($($(#[$doc:meta])* $stage:ident($name:literal),)*) => {
+    ($(#[doc = $about:tt] $name:ident: $stage:ident($args:ident),)*) => {
         /// A stage of the pipeline. Its folder, crate, program, image, Argo task and log field have
         /// the same name.
         #[derive(
@@ -28,7 +29,7 @@ macro_rules! stages {
         )]
         #[serde(rename_all = "snake_case")]
         pub enum Stage {
-            $($(#[$doc])* $stage,)*
+            $(#[doc = $about] $stage,)*
         }
 
         impl Stage {
@@ -38,37 +39,14 @@ macro_rules! stages {
             /// Returns the stage's name.
             pub const fn name(self) -> &'static str {
                 match self {
-                    $(Self::$stage => $name,)*
+                    $(Self::$stage => stringify!($name),)*
                 }
             }
         }
     };
 }
 
-stages! {
-    /// Fetches raw samples.
-    Collect("collect"),
-    /// Turns a scenario log into labels.
-    Label("label"),
-    /// Computes features from samples.
-    Feature("feature"),
-    /// Checks the features against expectations, and splits them.
-    Validate("validate"),
-    /// Fits one model.
-    Train("train"),
-    /// Makes a bundle from candidates.
-    Select("select"),
-    /// Registers the bundle.
-    Deploy("deploy"),
-    /// Scores new windows with the live bundle.
-    Score("score"),
-    /// Sends alerts.
-    Alert("alert"),
-    /// Publishes scores to other systems.
-    Export("export"),
-    /// Writes the report page of a run.
-    Report("report"),
-}
+crate::steps!(stages);
 
 impl Stage {
     /// Returns the stage of a name, as [`Stage::name`] gives it.
@@ -161,6 +139,9 @@ pub trait StepArgs: Args + Serialize {
     /// The stage these flags belong to.
     const STAGE: Stage;
 
+    /// A command line of `lynceus step`, as its help shows it.
+    const EXAMPLE: &'static str;
+
     /// Returns the flags every step has.
     fn common(&self) -> &Common;
 
@@ -169,6 +150,40 @@ pub trait StepArgs: Args + Serialize {
 
     /// Returns what the step writes.
     fn outputs(&self) -> Vec<Port<'_>>;
+
+    /// Returns whether the outputs depend only on the flags and the inputs, so that they may be
+    /// taken from an earlier run. A step that changes a store must run again.
+    fn is_cached(&self) -> bool {
+        false
+    }
+
+    /// Returns the shard of `--shard`; most steps have none, and work on the outputs of the steps
+    /// before them.
+    fn shard(&self) -> Option<Shard> {
+        None
+    }
+
+    /// Returns the flags for a step of a tick that runs again after another step failed; `None`
+    /// for most steps. It waits for no other step, because its data is in the store. `failed` is
+    /// Argo's list of failures; without it the step reads the outcomes of the others.
+    fn after_failure(&self, _failed: Option<String>) -> Option<Self> {
+        None
+    }
+
+    /// Returns the resources of its pod in a training.
+    fn training_resources(&self) -> Resources {
+        Resources::TRAINING
+    }
+
+    /// Returns how many threads it uses in a training in a cluster.
+    fn training_threads(&self) -> u16 {
+        1
+    }
+
+    /// Returns the resources of its container in the pod of a tick.
+    fn scoring_resources(&self) -> Resources {
+        Resources::SCORING
+    }
 }
 
 /// The library function behind a step.

@@ -22,127 +22,125 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use crate::resources::Resources;
 use crate::step::{Common, Port, Stage, StepArgs, command_line, parameters};
 use crate::{Shard, StepError};
 
-pub use alert::AlertArgs;
-pub use collect::{CollectArgs, SourcePath};
-pub use deploy::DeployArgs;
-pub use export::ExportArgs;
-pub use feature::FeatureArgs;
-pub use label::LabelArgs;
-pub use report::ReportArgs;
-pub use score::ScoreArgs;
-pub use select::SelectArgs;
-pub use train::TrainArgs;
-pub use validate::ValidateArgs;
+pub use collect::SourcePath;
 
 fn option<'a>(name: &'static str, path: Option<&'a PathBuf>) -> impl Iterator<Item = Port<'a>> {
     path.into_iter().map(move |path| Port::new(name, path))
 }
 
-/// Any step with its flags, as in a plan and on the command line of `lynceus step`.
-#[derive(Debug, Clone, PartialEq, Subcommand)]
-pub enum StepCommand {
-    /// Fetch raw samples for a time range
-    #[command(
-        after_help = "Example: lynceus step collect --document cluster.yaml --samples samples.parquet --now 2026-11-21T08:36:00Z"
-    )]
-    Collect(CollectArgs),
-    /// Turn a scenario log into labels with guard bands
-    #[command(
-        after_help = "Example: lynceus step label --document cluster.yaml --scenarios scenarios.csv --labels labels.parquet"
-    )]
-    Label(LabelArgs),
-    /// Compute one row of features per window and entity
-    #[command(
-        after_help = "Example: lynceus step feature --document cluster.yaml --samples samples.parquet --features features.parquet"
-    )]
-    Feature(FeatureArgs),
-    /// Check features against expectations and split them by time
-    #[command(
-        after_help = "Example: lynceus step validate --document cluster.yaml --features features.parquet --dataset dataset --validation validation.json --now 2026-11-21T08:36:00Z"
-    )]
-    Validate(ValidateArgs),
-    /// Fit one model
-    #[command(
-        after_help = "Example: lynceus step train --document cluster.yaml --dataset dataset --model adaptive --seed 7 --candidate candidate"
-    )]
-    Train(TrainArgs),
-    /// Make a bundle from candidates: calibrate scores, choose thresholds, compute metrics
-    #[command(
-        after_help = "Example: lynceus step select --document cluster.yaml --dataset dataset --candidate candidate --bundle bundle"
-    )]
-    Select(SelectArgs),
-    /// Register a bundle and promote it if it is good enough
-    #[command(
-        after_help = "Example: lynceus step deploy --document cluster.yaml --bundle bundle --dataset dataset --store file:///var/lib/lynceus --deployment deployment.json --now 2026-11-21T08:36:00Z"
-    )]
-    Deploy(DeployArgs),
-    /// Score the windows that are due with the live bundle
-    #[command(
-        after_help = "Example: lynceus step score --document cluster.yaml --features features.parquet --store file:///var/lib/lynceus --scored scored.json --now 2026-11-21T08:37:00Z"
-    )]
-    Score(ScoreArgs),
-    /// Send messages about alerts that started or ended
-    #[command(
-        after_help = "Example: lynceus step alert --document cluster.yaml --store file:///var/lib/lynceus --messages messages.json --now 2026-11-21T08:37:00Z"
-    )]
-    Alert(AlertArgs),
-    /// Publish scores to other systems
-    #[command(
-        after_help = "Example: lynceus step export --document cluster.yaml --store file:///var/lib/lynceus --exported exported.json --now 2026-11-21T08:37:00Z"
-    )]
-    Export(ExportArgs),
-    /// Write a page that shows a run and its scores
-    #[command(
-        after_help = "Example: lynceus step report --document cluster.yaml --run run --report report.html --now 2026-11-21T08:36:00Z"
-    )]
-    Report(ReportArgs),
+/// Passes the table of the steps to the macro of a name: for each step the first line of its help,
+/// its name, its variant of [`Stage`] and [`StepCommand`], and the type of its flags, in the order
+/// of a pipeline. `steps!(name(arguments))` passes `(arguments)` before the table.
+///
+/// The name of a step is also the name of its crate, whose function `run` is the step's code, and of
+/// the module with its flags.
+#[macro_export]
+macro_rules! steps {
+    ($macro:ident $($given:tt)?) => {
+        $macro! {
+            $($given)?
+            /// Fetch raw samples for a time range
+            collect: Collect(CollectArgs),
+            /// Turn a scenario log into labels with guard bands
+            label: Label(LabelArgs),
+            /// Compute one row of features per window and entity
+            feature: Feature(FeatureArgs),
+            /// Check features against expectations and split them by time
+            validate: Validate(ValidateArgs),
+            /// Fit one model
+            train: Train(TrainArgs),
+            /// Make a bundle from candidates: calibrate scores, choose thresholds, compute metrics
+            select: Select(SelectArgs),
+            /// Register a bundle and promote it if it is good enough
+            deploy: Deploy(DeployArgs),
+            /// Score the windows that are due with the live bundle
+            score: Score(ScoreArgs),
+            /// Send messages about alerts that started or ended
+            alert: Alert(AlertArgs),
+            /// Publish scores to other systems
+            export: Export(ExportArgs),
+            /// Write a page that shows a run and its scores
+            report: Report(ReportArgs),
+        }
+    };
 }
 
-/// Calls `$body` with the flags inside a [`StepCommand`], whichever step they belong to.
+/// Declares [`StepCommand`].
+macro_rules! commands {
+    ($(#[doc = $about:tt] $name:ident: $step:ident($args:ident),)*) => {
+        $(pub use $name::$args;)*
+
+        /// Any step with its flags, as in a plan and on the command line of `lynceus step`.
+        #[derive(Debug, Clone, PartialEq, Subcommand)]
+        pub enum StepCommand {
+            $(
+                #[doc = $about]
+                #[command(after_help = format!("Example: {}", $args::EXAMPLE))]
+                $step($args),
+            )*
+        }
+
+        $(
+            impl From<$args> for StepCommand {
+                fn from(args: $args) -> Self {
+                    Self::$step(args)
+                }
+            }
+        )*
+    };
+}
+
+steps!(commands);
+
+/// Evaluates `$body` with the flags inside a [`StepCommand`], whichever step they belong to.
 macro_rules! with_step {
     ($command:expr, $args:ident => $body:expr) => {
+        steps!(arms($command, $args => $body))
+    };
+}
+
+/// Matches a [`StepCommand`], with one arm for each step.
+macro_rules! arms {
+    (
+        ($command:expr, $args:ident => $body:expr)
+        $(#[$about:meta] $name:ident: $step:ident($type:ident),)*
+    ) => {
         match $command {
-            StepCommand::Collect($args) => $body,
-            StepCommand::Label($args) => $body,
-            StepCommand::Feature($args) => $body,
-            StepCommand::Validate($args) => $body,
-            StepCommand::Train($args) => $body,
-            StepCommand::Select($args) => $body,
-            StepCommand::Deploy($args) => $body,
-            StepCommand::Score($args) => $body,
-            StepCommand::Alert($args) => $body,
-            StepCommand::Export($args) => $body,
-            StepCommand::Report($args) => $body,
+            $(StepCommand::$step($args) => $body,)*
         }
     };
 }
 
 impl StepCommand {
-    /// Returns the step of a tick that runs again after another step failed; `None` for most steps.
-    /// It waits for no other step, because its data is in the store. `failed` is Argo's list of
-    /// failures; without it the step reads the outcomes of the others.
+    /// Returns the step of a tick that runs again after another step failed, as
+    /// [`StepArgs::after_failure`] says.
     pub fn after_failure(&self, failed: Option<String>) -> Option<Self> {
-        match self {
-            Self::Alert(args) => {
-                let tick = if failed.is_some() { Vec::new() } else { args.tick.clone() };
-                Some(Self::Alert(AlertArgs { scored: None, tick, failed, ..args.clone() }))
-            }
-            Self::Export(args) => {
-                Some(Self::Export(ExportArgs { scored: None, features: None, ..args.clone() }))
-            }
-            Self::Collect(_)
-            | Self::Label(_)
-            | Self::Feature(_)
-            | Self::Validate(_)
-            | Self::Train(_)
-            | Self::Select(_)
-            | Self::Deploy(_)
-            | Self::Score(_)
-            | Self::Report(_) => None,
-        }
+        with_step!(self, args => args.after_failure(failed).map(Self::from))
+    }
+
+    /// Returns whether the outputs may be taken from an earlier run, as [`StepArgs::is_cached`]
+    /// says.
+    pub fn is_cached(&self) -> bool {
+        with_step!(self, args => args.is_cached())
+    }
+
+    /// Returns the resources of the step's pod in a training.
+    pub fn training_resources(&self) -> Resources {
+        with_step!(self, args => args.training_resources())
+    }
+
+    /// Returns how many threads the step uses in a training in a cluster.
+    pub fn training_threads(&self) -> u16 {
+        with_step!(self, args => args.training_threads())
+    }
+
+    /// Returns the resources of the step's container in the pod of a tick.
+    pub fn scoring_resources(&self) -> Resources {
+        with_step!(self, args => args.scoring_resources())
     }
 
     /// Returns the stage.
@@ -156,19 +154,7 @@ impl StepCommand {
     /// Returns the shard of `--shard`; most steps have none, and work on the outputs of the steps
     /// before them.
     pub fn shard(&self) -> Option<Shard> {
-        match self {
-            Self::Collect(args) => args.shard,
-            Self::Score(args) => args.shard,
-            Self::Alert(args) => args.shard,
-            Self::Export(args) => args.shard,
-            Self::Label(_)
-            | Self::Feature(_)
-            | Self::Validate(_)
-            | Self::Train(_)
-            | Self::Select(_)
-            | Self::Deploy(_)
-            | Self::Report(_) => None,
-        }
+        with_step!(self, args => args.shard())
     }
 
     /// Returns the flags every step has.

@@ -24,11 +24,13 @@ use crate::sources::{SampleColumn, Source, patterns_of_present};
 
 type Map<T> = std::collections::BTreeMap<String, T>;
 
-/// Declares what each step reads: sections of the document, in brackets a value that is computed
-/// from several sections, and after `beside` a value that only affects error messages and is not
-/// part of the key.
+/// Declares what each step reads: sections of the document, and after `beside` a value that only
+/// affects error messages and is not part of the key.
+///
+/// A step with `(columns)` also reads the columns, which are computed from the sources. A step with
+/// `by task` depends on the task, and also reads `task` and `classify`.
 macro_rules! sections {
-    ($($stage:ident $(($made:ident))? {
+    ($($stage:ident $(($columns:ident))? $(by $task:ident)? {
         $($section:ident: $section_type:ty,)*
         $(; beside $beside:ident: $beside_type:ty)?
     })*) => {
@@ -39,11 +41,17 @@ macro_rules! sections {
                 $(
                     /// The columns of the samples; computed from the sources, without their
                     /// servers.
-                    pub $made: Vec<SampleColumn>,
+                    pub $columns: Vec<SampleColumn>,
                 )?
                 $(
                     /// How much data a training needs: for errors, which are not cached.
                     pub $beside: $beside_type,
+                )?
+                $(
+                    /// The section `task`.
+                    pub $task: Task,
+                    /// The section `classify`.
+                    pub classify: Option<Classify>,
                 )?
                 $(
                     #[doc = concat!("The section `", stringify!($section), "`.")]
@@ -54,7 +62,11 @@ macro_rules! sections {
             impl $stage {
                 /// Names of the sections.
                 pub const NAMES: &'static [&'static str] =
-                    &[$(stringify!($made),)? $(stringify!($section),)*];
+                    &[
+                        $(stringify!($columns),)?
+                        $(stringify!($task), "classify",)?
+                        $(stringify!($section),)*
+                    ];
 
                 /// Reads a document and keeps the sections of the step.
                 ///
@@ -62,13 +74,31 @@ macro_rules! sections {
                 pub fn read(path: &Path) -> Result<Self, StepError> {
                     crate::read(path).map(Self::from)
                 }
+                $(
+                    /// Returns column patterns without those that match only queries without data:
+                    /// `present` are the existing columns, or their features.
+                    pub fn patterns_of_present(
+                        &self,
+                        patterns: &[String],
+                        present: &[&str],
+                    ) -> Vec<String> {
+                        patterns_of_present(&self.$columns, patterns, present)
+                    }
+                )?
+                $(
+                    /// Returns the settings of `task: classify`; `None` for another task.
+                    pub fn classification(&self) -> Option<&Classify> {
+                        self.$task.classification(self.classify.as_ref())
+                    }
+                )?
             }
 
             impl From<Document> for $stage {
                 fn from(document: Document) -> Self {
                     Self {
-                        $($made: document.$made(),)?
+                        $($columns: document.$columns(),)?
                         $($beside: document.$beside(),)?
+                        $($task: document.$task, classify: document.classify,)?
                         $($section: document.$section,)*
                     }
                 }
@@ -108,9 +138,7 @@ sections! {
         fill: Fill,
         features: Vec<FeatureRule>,
     }
-    Validate(columns) {
-        task: Task,
-        classify: Option<Classify>,
+    Validate(columns) by task {
         step: Span,
         labels: Labels,
         expectations: Vec<Expectation>,
@@ -118,24 +146,18 @@ sections! {
         models: Models,
         ; beside least: Least
     }
-    Train {
-        task: Task,
-        classify: Option<Classify>,
+    Train by task {
         step: Span,
         labels: Labels,
         models: Models,
     }
-    Select {
-        task: Task,
-        classify: Option<Classify>,
+    Select by task {
         name: String,
         labels: Labels,
         models: Models,
         vote: Vote,
     }
-    Deploy {
-        task: Task,
-        classify: Option<Classify>,
+    Deploy by task {
         name: String,
         labels: Labels,
         vote: Vote,
@@ -143,9 +165,7 @@ sections! {
         deployment: Deployment,
         shards: Shards,
     }
-    Score {
-        task: Task,
-        classify: Option<Classify>,
+    Score by task {
         name: String,
         step: Span,
         deployment: Deployment,
@@ -165,9 +185,7 @@ sections! {
         scoring: Scoring,
         exports: Map<Sink>,
     }
-    Report(columns) {
-        task: Task,
-        classify: Option<Classify>,
+    Report(columns) by task {
         name: String,
         description: String,
         step: Span,
@@ -179,41 +197,12 @@ sections! {
     }
 }
 
-/// Implements access to the task's settings, for steps that depend on the task.
-macro_rules! by_task {
-    ($($stage:ident,)*) => {
-        $(impl $stage {
-            /// Returns the settings of `task: classify`; `None` for another task.
-            pub fn classification(&self) -> Option<&Classify> {
-                self.task.classification(self.classify.as_ref())
-            }
-        })*
-    };
-}
-
-by_task! { Validate, Train, Select, Deploy, Score, Report, }
-
 impl Select {
     /// Returns every kind of model that the task trains, in the order of their names.
     pub fn trained(&self) -> Vec<&'static str> {
         self.task.trained(&self.models, self.classify.as_ref())
     }
 }
-
-/// Implements the filter of column patterns, for steps that choose columns by patterns.
-macro_rules! by_column {
-    ($($stage:ident,)*) => {
-        $(impl $stage {
-            /// Returns column patterns without those that match only queries without data:
-            /// `present` are the existing columns, or their features.
-            pub fn patterns_of_present(&self, patterns: &[String], present: &[&str]) -> Vec<String> {
-                patterns_of_present(&self.columns, patterns, present)
-            }
-        })*
-    };
-}
-
-by_column! { Feature, Validate, }
 
 /// Returns the hash of the sections a stage reads; `train` reads only the model that it fits, and
 /// `validate` only the kinds that are set.

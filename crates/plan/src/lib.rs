@@ -31,34 +31,10 @@ impl Task {
         Self { name: name.into(), command }
     }
 
-    /// Returns whether the task's outputs depend only on its flags and inputs, so that they may be
-    /// taken from an earlier run. A task that changes a store must run again.
-    pub fn is_cached(&self) -> bool {
-        !matches!(
-            self.command,
-            StepCommand::Deploy(_)
-                | StepCommand::Score(_)
-                | StepCommand::Alert(_)
-                | StepCommand::Export(_)
-                | StepCommand::Report(_)
-        ) && !matches!(&self.command, StepCommand::Collect(args) if args.store.is_some())
-    }
-
     /// Returns the model a task fits, if it is one of several tasks of the stage `train`.
     pub fn model(&self) -> Option<&str> {
-        match &self.command {
-            StepCommand::Train(args) => Some(&args.model),
-            StepCommand::Collect(_)
-            | StepCommand::Label(_)
-            | StepCommand::Feature(_)
-            | StepCommand::Validate(_)
-            | StepCommand::Select(_)
-            | StepCommand::Deploy(_)
-            | StepCommand::Score(_)
-            | StepCommand::Alert(_)
-            | StepCommand::Export(_)
-            | StepCommand::Report(_) => None,
-        }
+        let StepCommand::Train(args) = &self.command else { return None };
+        Some(&args.model)
     }
 }
 

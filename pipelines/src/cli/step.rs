@@ -11,24 +11,21 @@ use crate::run::RUNNER;
 
 pub(super) use sample::{SampleCli, execute as of_sample, is_of_sample};
 
+/// Runs the code of a command's step, which is the function `run` of its crate.
+macro_rules! run {
+    (($command:ident) $(#[$about:meta] $name:ident: $step:ident($args:ident),)*) => {
+        match $command {
+            $(StepCommand::$step(args) => step::execute(args, $name::run),)*
+        }
+    };
+}
+
 /// Runs a step and returns its exit code.
 pub(crate) fn execute(command: &StepCommand) -> u8 {
     if !tie_to_runner() {
         return contract::ErrorKind::Unavailable.exit_code();
     }
-    match command {
-        StepCommand::Collect(args) => step::execute(args, collect::run),
-        StepCommand::Label(args) => step::execute(args, label::run),
-        StepCommand::Feature(args) => step::execute(args, feature::run),
-        StepCommand::Validate(args) => step::execute(args, validate::run),
-        StepCommand::Train(args) => step::execute(args, train::run),
-        StepCommand::Select(args) => step::execute(args, select::run),
-        StepCommand::Deploy(args) => step::execute(args, deploy::run),
-        StepCommand::Score(args) => step::execute(args, score::run),
-        StepCommand::Alert(args) => step::execute(args, alert::run),
-        StepCommand::Export(args) => step::execute(args, export::run),
-        StepCommand::Report(args) => step::execute(args, report::run),
-    }
+    contract::steps!(run(command))
 }
 
 /// Makes the kernel kill this process when the runner that started it ends, if there is one: a

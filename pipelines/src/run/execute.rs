@@ -199,7 +199,7 @@ impl Runner<'_> {
         forced: &BTreeSet<usize>,
     ) -> Result<Lookup, StepError> {
         let task = &self.plan.tasks[index];
-        if !task.is_cached() {
+        if !task.command.is_cached() {
             return Ok(Lookup::Miss("it changes the store, so it is done each time".to_owned()));
         }
         if forced.contains(&index) {
@@ -243,7 +243,7 @@ impl Runner<'_> {
         task.seconds = took.as_secs_f64();
         if attempt.exit_code == 0 {
             let parts = task.parts.clone();
-            if let Some(parts) = parts.filter(|_| self.plan.tasks[index].is_cached()) {
+            if let Some(parts) = parts.filter(|_| self.plan.tasks[index].command.is_cached()) {
                 cache::remember(self.root, &record.run, &self.plan.tasks[index], &parts)?;
             }
             let why = std::mem::take(&mut record.tasks[index].why);

@@ -109,15 +109,7 @@ fn models(owner: &str, step: &StepCommand, document: &Document, report: &mut Rep
     let named: Vec<&str> = match step {
         StepCommand::Train(args) => vec![args.model.trim()],
         StepCommand::Select(args) => args.models.iter().map(|model| model.trim()).collect(),
-        StepCommand::Collect(_)
-        | StepCommand::Label(_)
-        | StepCommand::Feature(_)
-        | StepCommand::Validate(_)
-        | StepCommand::Deploy(_)
-        | StepCommand::Score(_)
-        | StepCommand::Alert(_)
-        | StepCommand::Export(_)
-        | StepCommand::Report(_) => return,
+        _ => return,
     };
     let trained = document.trained();
     for model in named.into_iter().filter(|model| *model != LATER) {

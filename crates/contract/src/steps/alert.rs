@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::option;
+use crate::resources::Resources;
 use crate::step::{Common, Port, Stage, StepArgs};
 use crate::{Shard, Timestamp};
 
@@ -52,6 +53,7 @@ pub struct AlertArgs {
 
 impl StepArgs for AlertArgs {
     const STAGE: Stage = Stage::Alert;
+    const EXAMPLE: &'static str = "lynceus step alert --document cluster.yaml --store file:///var/lib/lynceus --messages messages.json --now 2026-11-21T08:37:00Z";
 
     fn common(&self) -> &Common {
         &self.common
@@ -67,5 +69,22 @@ impl StepArgs for AlertArgs {
 
     fn outputs(&self) -> Vec<Port<'_>> {
         vec![Port::new("messages", &self.messages)]
+    }
+
+    fn shard(&self) -> Option<Shard> {
+        self.shard
+    }
+
+    fn after_failure(&self, failed: Option<String>) -> Option<Self> {
+        let tick = if failed.is_some() { Vec::new() } else { self.tick.clone() };
+        Some(Self { scored: None, tick, failed, ..self.clone() })
+    }
+
+    fn training_resources(&self) -> Resources {
+        Resources { cpu: "20m", memory: "32Mi", memory_limit: "128Mi", ..Resources::TRAINING }
+    }
+
+    fn scoring_resources(&self) -> Resources {
+        Resources { memory_limit: "128Mi", ..Resources::SCORING }
     }
 }

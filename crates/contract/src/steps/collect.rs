@@ -8,6 +8,7 @@ use clap::Args;
 use serde::{Serialize, Serializer};
 
 use super::option;
+use crate::resources::Resources;
 use crate::step::{Common, Port, Stage, StepArgs};
 use crate::{Shard, ShardCount, Span, Timestamp};
 
@@ -134,6 +135,7 @@ impl CollectArgs {
 
 impl StepArgs for CollectArgs {
     const STAGE: Stage = Stage::Collect;
+    const EXAMPLE: &'static str = "lynceus step collect --document cluster.yaml --samples samples.parquet --now 2026-11-21T08:36:00Z";
 
     fn common(&self) -> &Common {
         &self.common
@@ -152,5 +154,17 @@ impl StepArgs for CollectArgs {
         ports.extend(option("record", self.record.as_ref()));
         ports.extend(option("numbers", self.numbers.as_ref()));
         ports
+    }
+
+    fn is_cached(&self) -> bool {
+        self.store.is_none()
+    }
+
+    fn shard(&self) -> Option<Shard> {
+        self.shard
+    }
+
+    fn training_resources(&self) -> Resources {
+        Resources { cpu: "20m", memory: "64Mi", memory_limit: "512Mi", ..Resources::TRAINING }
     }
 }

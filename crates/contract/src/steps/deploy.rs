@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::option;
 use crate::Timestamp;
+use crate::resources::Resources;
 use crate::step::{Common, Port, Stage, StepArgs};
 
 /// Flags of `deploy`.
@@ -44,6 +45,7 @@ pub struct DeployArgs {
 
 impl StepArgs for DeployArgs {
     const STAGE: Stage = Stage::Deploy;
+    const EXAMPLE: &'static str = "lynceus step deploy --document cluster.yaml --bundle bundle --dataset dataset --store file:///var/lib/lynceus --deployment deployment.json --now 2026-11-21T08:36:00Z";
 
     fn common(&self) -> &Common {
         &self.common
@@ -59,5 +61,9 @@ impl StepArgs for DeployArgs {
 
     fn outputs(&self) -> Vec<Port<'_>> {
         vec![Port::new("deployment", &self.deployment)]
+    }
+
+    fn training_resources(&self) -> Resources {
+        Resources { cpu: "20m", memory: "64Mi", memory_limit: "512Mi", ..Resources::TRAINING }
     }
 }

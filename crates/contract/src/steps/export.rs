@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::option;
+use crate::resources::Resources;
 use crate::step::{Common, Port, Stage, StepArgs};
 use crate::{Shard, Span, Timestamp};
 
@@ -50,6 +51,7 @@ impl ExportArgs {
 
 impl StepArgs for ExportArgs {
     const STAGE: Stage = Stage::Export;
+    const EXAMPLE: &'static str = "lynceus step export --document cluster.yaml --store file:///var/lib/lynceus --exported exported.json --now 2026-11-21T08:37:00Z";
 
     fn common(&self) -> &Common {
         &self.common
@@ -64,5 +66,17 @@ impl StepArgs for ExportArgs {
 
     fn outputs(&self) -> Vec<Port<'_>> {
         vec![Port::new("exported", &self.exported)]
+    }
+
+    fn shard(&self) -> Option<Shard> {
+        self.shard
+    }
+
+    fn after_failure(&self, _failed: Option<String>) -> Option<Self> {
+        Some(Self { scored: None, features: None, ..self.clone() })
+    }
+
+    fn training_resources(&self) -> Resources {
+        Resources { cpu: "20m", memory: "32Mi", memory_limit: "128Mi", ..Resources::TRAINING }
     }
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::option;
+use crate::resources::Resources;
 use crate::step::{Common, Port, Stage, StepArgs};
 
 /// Flags of `feature`.
@@ -31,6 +32,7 @@ pub struct FeatureArgs {
 
 impl StepArgs for FeatureArgs {
     const STAGE: Stage = Stage::Feature;
+    const EXAMPLE: &'static str = "lynceus step feature --document cluster.yaml --samples samples.parquet --features features.parquet";
 
     fn common(&self) -> &Common {
         &self.common
@@ -45,5 +47,21 @@ impl StepArgs for FeatureArgs {
 
     fn outputs(&self) -> Vec<Port<'_>> {
         vec![Port::new("features", &self.features)]
+    }
+
+    fn is_cached(&self) -> bool {
+        true
+    }
+
+    fn training_resources(&self) -> Resources {
+        Resources { memory_limit: "2Gi", ..Resources::TRAINING }
+    }
+
+    fn training_threads(&self) -> u16 {
+        2
+    }
+
+    fn scoring_resources(&self) -> Resources {
+        Resources { memory_limit: "512Mi", ..Resources::SCORING }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use crate::resources::Resources;
 use crate::step::{Common, Port, Stage, StepArgs};
 
 /// Flags of `label`.
@@ -27,6 +28,7 @@ pub struct LabelArgs {
 
 impl StepArgs for LabelArgs {
     const STAGE: Stage = Stage::Label;
+    const EXAMPLE: &'static str = "lynceus step label --document cluster.yaml --scenarios scenarios.csv --labels labels.parquet";
 
     fn common(&self) -> &Common {
         &self.common
@@ -38,5 +40,13 @@ impl StepArgs for LabelArgs {
 
     fn outputs(&self) -> Vec<Port<'_>> {
         vec![Port::new("labels", &self.labels)]
+    }
+
+    fn is_cached(&self) -> bool {
+        true
+    }
+
+    fn training_resources(&self) -> Resources {
+        Resources { cpu: "20m", memory: "32Mi", memory_limit: "128Mi", ..Resources::TRAINING }
     }
 }

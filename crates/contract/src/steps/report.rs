@@ -68,6 +68,7 @@ pub struct ReportArgs {
 
 impl StepArgs for ReportArgs {
     const STAGE: Stage = Stage::Report;
+    const EXAMPLE: &'static str = "lynceus step report --document cluster.yaml --run run --report report.html --now 2026-11-21T08:36:00Z";
 
     fn common(&self) -> &Common {
         &self.common

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::option;
+use crate::resources::Resources;
 use crate::step::{Common, Port, Stage, StepArgs};
 use crate::{Shard, Timestamp};
 
@@ -53,6 +54,7 @@ pub struct ScoreArgs {
 
 impl StepArgs for ScoreArgs {
     const STAGE: Stage = Stage::Score;
+    const EXAMPLE: &'static str = "lynceus step score --document cluster.yaml --features features.parquet --store file:///var/lib/lynceus --scored scored.json --now 2026-11-21T08:37:00Z";
 
     fn common(&self) -> &Common {
         &self.common
@@ -68,5 +70,13 @@ impl StepArgs for ScoreArgs {
 
     fn outputs(&self) -> Vec<Port<'_>> {
         vec![Port::new("scored", &self.scored)]
+    }
+
+    fn shard(&self) -> Option<Shard> {
+        self.shard
+    }
+
+    fn training_resources(&self) -> Resources {
+        Resources { cpu: "20m", memory: "64Mi", memory_limit: "512Mi", ..Resources::TRAINING }
     }
 }

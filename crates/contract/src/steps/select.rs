@@ -34,6 +34,7 @@ pub struct SelectArgs {
 
 impl StepArgs for SelectArgs {
     const STAGE: Stage = Stage::Select;
+    const EXAMPLE: &'static str = "lynceus step select --document cluster.yaml --dataset dataset --candidate candidate --bundle bundle";
 
     fn common(&self) -> &Common {
         &self.common
@@ -48,5 +49,9 @@ impl StepArgs for SelectArgs {
 
     fn outputs(&self) -> Vec<Port<'_>> {
         vec![Port::new("bundle", &self.bundle)]
+    }
+
+    fn is_cached(&self) -> bool {
+        true
     }
 }

@@ -33,6 +33,7 @@ pub struct TrainArgs {
 
 impl StepArgs for TrainArgs {
     const STAGE: Stage = Stage::Train;
+    const EXAMPLE: &'static str = "lynceus step train --document cluster.yaml --dataset dataset --model adaptive --seed 7 --candidate candidate";
 
     fn common(&self) -> &Common {
         &self.common
@@ -44,5 +45,13 @@ impl StepArgs for TrainArgs {
 
     fn outputs(&self) -> Vec<Port<'_>> {
         vec![Port::new("candidate", &self.candidate)]
+    }
+
+    fn is_cached(&self) -> bool {
+        true
+    }
+
+    fn training_threads(&self) -> u16 {
+        2
     }
 }

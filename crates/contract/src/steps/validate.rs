@@ -34,6 +34,7 @@ pub struct ValidateArgs {
 
 impl StepArgs for ValidateArgs {
     const STAGE: Stage = Stage::Validate;
+    const EXAMPLE: &'static str = "lynceus step validate --document cluster.yaml --features features.parquet --dataset dataset --validation validation.json --now 2026-11-21T08:36:00Z";
 
     fn common(&self) -> &Common {
         &self.common
@@ -45,5 +46,9 @@ impl StepArgs for ValidateArgs {
 
     fn outputs(&self) -> Vec<Port<'_>> {
         vec![Port::new("dataset", &self.dataset), Port::new("validation", &self.validation)]
+    }
+
+    fn is_cached(&self) -> bool {
+        true
     }
 }
