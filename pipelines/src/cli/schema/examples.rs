@@ -7,7 +7,8 @@ const DEPTH: usize = 2;
 /// Characters of the longest default that serves as the example.
 const LONGEST: usize = 60;
 
-/// Examples of fields whose type does not give one, as YAML: by `Type.field`, or by the field's name.
+/// Examples of fields whose schema and type give none, as YAML: by `Type.field`, or by the field's
+/// name.
 const KNOWN: &[(&str, &str)] = &[
     ("AlertmanagerChannel.labels", "{team: platform}"),
     ("AlertmanagerChannel.url", "http://alertmanager.monitoring:9093"),
@@ -184,6 +185,10 @@ impl Types<'_> {
 }
 
 fn of_field(owner: &str, field: &str, schema: &Value, types: Types<'_>) -> String {
+    // Set with `#[schemars(example = ...)]`.
+    if let Some(own) = schema["examples"].get(0) {
+        return yaml(own);
+    }
     let full = format!("{owner}.{field}");
     let known = |name: &str| KNOWN.iter().find(|(known, _)| *known == name);
     if let Some((_, text)) = known(&full) {
@@ -286,7 +291,16 @@ fn yaml(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn example_of_a_field_is_that_of_its_schema_if_it_has_one() {
+        let schema = json!({"type": "string", "examples": ["lynceus.example.com"]});
+        let shown = example("EmailChannel", "host", &schema, &Map::new());
+        assert_eq!(shown, "host: lynceus.example.com");
+    }
 
     #[test]
     fn every_field_of_the_schema_has_an_example() {
