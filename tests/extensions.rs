@@ -41,12 +41,26 @@ fn code() -> anyhow::Result<Vec<Mention>> {
     Ok(found)
 }
 
-/// Returns whether a line names one of the words, not counting text in quotes, which is what people
-/// read.
+/// Returns a line without its text in quotes, which is what people read.
+fn unquoted(line: &str) -> String {
+    line.split('"').step_by(2).collect()
+}
+
+/// Returns whether a line contains a text as a whole name.
+fn has_name(line: &str, text: &str) -> bool {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let is_whole = |at: usize| {
+        let after = line[at + text.len()..].chars().next();
+        let ends = !text.ends_with(is_name) || !after.is_some_and(is_name);
+        ends && !line[..at].ends_with(is_name)
+    };
+    line.match_indices(text).any(|(at, _)| is_whole(at))
+}
+
+/// Returns whether a line names one of the words, not counting text in quotes.
 fn names(line: &str, words: &[&str]) -> bool {
-    let unquoted: String = line.split('"').step_by(2).collect();
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    unquoted.split(|c| !is_name(c)).any(|name| words.contains(&name))
+    let line = unquoted(line);
+    words.iter().any(|word| has_name(&line, word))
 }
 
 /// Returns the lines that name a word in snake case or in camel case.
@@ -73,69 +87,87 @@ fn modules(folder: &str) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Compares each extension of a folder of settings with its two files and its two registries.
+/// Uses of one extension by other code, which a new extension does not need: its name, and files
+/// that begin with a path.
+const USES: [(&str, &str); 7] = [
+    // Sources that are read in the same way use the code of this one.
+    ("prometheus", "steps/collect/src/sources/"),
+    ("recording", "steps/collect/src/sources/queries.rs"),
+    // `init` examines a Prometheus and writes a document for it.
+    ("prometheus", "steps/collect/src/look.rs"),
+    ("prometheus", "pipelines/src/cli/init"),
+    // `predict` reads a table, and the labels of tables are read for `evaluate`.
+    ("table", "pipelines/src/cli/predict/input.rs"),
+    ("table", "steps/collect/src/tables.rs"),
+    // Scenarios ask the API server of the cluster.
+    ("kubernetes", "pipelines/src/cli/scenario/api.rs"),
+];
+
+/// Makes the list of the names in one of the tables of `document`.
+macro_rules! list {
+    ($($(#[$doc:meta])* $name:ident: $kind:ident($settings:ty),)*) => {
+        [$(stringify!($name)),*]
+    };
+}
+
+/// Checks that, outside its own files, each extension of a table is named by two lines: the line in
+/// the table and the module in the step.
 ///
-/// A registration is a module and a variant with the settings, or a match arm with the code.
-fn check(settings: &str, code: &str) -> anyhow::Result<()> {
-    let names = modules(settings)?;
-    anyhow::ensure!(names.len() > 1, "{settings} holds extensions");
-    for name in names {
-        let own = [format!("{settings}/{name}.rs"), format!("{code}/{name}.rs")];
-        let registries = [format!("{settings}.rs"), format!("{code}/mod.rs")];
-        let mentions = mentions(&name);
-        for file in &own {
-            let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-            fs_err::metadata(root.join(file)).with_context(|| format!("{name} has {file}"))?;
+/// In the files of these lines every use of the name counts, elsewhere the type of the settings, the
+/// variant in `kinds` and the module.
+fn check(extensions: &[&str], section: &str, step: &str, [kinds, ending]: [&str; 2]) {
+    assert!(extensions.len() > 1, "{section} holds extensions");
+    let folders = [format!("crates/document/src/{section}"), format!("steps/{step}/src/{section}")];
+    let registries = [format!("{}.rs", folders[0]), format!("{}/mod.rs", folders[1])];
+    for name in extensions {
+        let camel = camel(name);
+        for folder in &folders {
+            check_files(name, &[format!("{folder}/{name}.rs")]);
         }
-        for registry in &registries {
-            // The default of a registry is not a registration.
-            let is_registration = |line: &str| !line.starts_with("Self::");
-            let lines = mentions
-                .iter()
-                .filter(|it| it.file == *registry && is_registration(&it.line))
-                .count();
-            assert!((1..=2).contains(&lines), "{name}: {lines} lines in {registry}: {mentions:#?}");
-        }
-        // These names are also common words; `postgres` and `kubernetes` are also sources.
-        let words = ["file", "stdout", "email", "webhook", "slack", "postgres", "kubernetes"];
-        let is_word = words.contains(&name.as_str());
-        let camel = camel(&name);
-        let variants = ["Sink", "Channel"].map(|section| format!("{section}::{camel}("));
-        let elsewhere = mentions.iter().copied().filter(|mention| {
-            let is_meant = || variants.iter().any(|variant| mention.line.contains(variant));
-            let is_elsewhere = !own.contains(&mention.file) && !registries.contains(&mention.file);
-            is_elsewhere && (!is_word || is_meant())
-        });
-        let elsewhere: Vec<&Mention> = elsewhere.collect();
-        let elsewhere: Vec<String> =
-            elsewhere.iter().map(|it| format!("{}: {}", it.file, it.line)).collect();
-        assert_eq!(elsewhere, [""; 0], "{name} is named elsewhere");
+        let is_own = |file: &str| {
+            let rest = folders.iter().find_map(|folder| file.strip_prefix(folder.as_str()));
+            let rest = rest.and_then(|rest| rest.strip_prefix('/')?.strip_prefix(name));
+            rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+        };
+        let is_use = |file: &str| {
+            USES.iter().any(|(used, by)| used == name && file.starts_with(by))
+                && !registries.iter().any(|registry| registry == file)
+        };
+        let full = [
+            format!("{camel}{ending}"),
+            format!("{kinds}::{camel}"),
+            format!("{section}::{name}"),
+            format!("super::{name}"),
+        ];
+        let is_named = |Mention { file, line }: &Mention| {
+            names(line, &full.each_ref().map(String::as_str))
+                || (registries.contains(file) && names(line, &[name, &camel]))
+        };
+        let is_counted = |it: &&Mention| !is_own(&it.file) && !is_use(&it.file) && is_named(it);
+        let found: Vec<&Mention> = LINES.iter().filter(is_counted).collect();
+        let files: Vec<&String> = found.iter().map(|it| &it.file).collect();
+        assert_eq!(files, registries.iter().collect::<Vec<_>>(), "{name}: {found:#?}");
     }
-    Ok(())
 }
 
 #[test]
-fn channel_touches_its_two_files_and_two_lines_in_each_registry() -> anyhow::Result<()> {
-    check("crates/document/src/channels", "steps/alert/src/channels")
+fn channel_touches_its_files_and_two_lines() {
+    check(&document::channels!(list), "channels", "alert", ["Channel"; 2]);
 }
 
 #[test]
-fn sink_touches_its_two_files_and_two_lines_in_each_registry() -> anyhow::Result<()> {
-    check("crates/document/src/sinks", "steps/export/src/sinks")
+fn sink_touches_its_files_and_two_lines() {
+    check(&document::sinks!(list), "sinks", "export", ["Sink"; 2]);
+}
+
+#[test]
+fn source_touches_its_files_and_two_lines() {
+    check(&document::sources!(list), "sources", "collect", ["Kind", "Source"]);
 }
 
 /// Returns the lines that contain a text as a whole name.
 fn lines(text: &str) -> Vec<&'static Mention> {
-    let is_name = |c: char| c.is_alphanumeric() || c == '_';
-    let is_whole = |line: &str, at: usize| {
-        let after = line[at + text.len()..].chars().next();
-        let ends = !text.ends_with(is_name) || !after.is_some_and(is_name);
-        ends && !line[..at].ends_with(is_name)
-    };
-    let holds = |mention: &&Mention| {
-        mention.line.match_indices(text).any(|(at, _)| is_whole(&mention.line, at))
-    };
-    LINES.iter().filter(holds).collect()
+    LINES.iter().filter(|mention| has_name(&mention.line, text)).collect()
 }
 
 /// Checks an extension in its tables: each has one line that begins with its text, and lines with
@@ -236,22 +268,6 @@ fn only_the_step_train_compiles_fitting() -> anyhow::Result<()> {
     }
     assert_eq!(found, ["steps/train/Cargo.toml"]);
     Ok(())
-}
-
-#[test]
-fn source_touches_its_two_files_and_a_line_in_each_table() {
-    for name in document::sources::Source::KINDS {
-        let camel = camel(name);
-        for folder in ["crates/document/src/sources", "steps/collect/src/sources"] {
-            check_files(name, &[format!("{folder}/{name}.rs")]);
-        }
-        let tables = [
-            ("crates/document/src/sources.rs", format!("{name}: {camel}(")),
-            ("steps/collect/src/source.rs", format!("Kind::{camel}(settings) => settings,")),
-            ("steps/collect/src/sources.rs", format!("pub(crate) mod {name};")),
-        ];
-        check_tables(name, &tables, &format!("Kind::{camel}("), &[]);
-    }
 }
 
 /// Returns the lines of every `Cargo.toml`.

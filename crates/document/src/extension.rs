@@ -12,9 +12,9 @@ use contract::Stage;
 use crate::Document;
 use crate::below::below;
 use crate::http::{Http, HttpSettings, InCluster};
+use crate::postgres::PostgresTable;
 use crate::problem::{Problem, Problems};
 use crate::secret::Secret;
-use crate::sinks::postgres::PostgresSink;
 
 /// The settings of an extension.
 pub trait Extension {
@@ -52,17 +52,22 @@ pub trait Extension {
         false
     }
 
-    /// Returns the database into which recorders write their samples, if it is configured for
-    /// samples.
-    fn samples(&self) -> Option<&PostgresSink> {
+    /// Returns the table into which recorders write their samples, if it is configured for samples.
+    fn samples(&self) -> Option<PostgresTable<'_>> {
         None
     }
 }
 
-/// Registers the extensions of one section: makes the enum of the document, with the name of each
-/// in snake case, and returns its settings as an [`Extension`].
+/// Declares the modules of a table of extensions, and the enum of the document: a variant for each,
+/// with its name in snake case, which returns its settings as an [`Extension`].
 macro_rules! register {
-    ($(#[$about:meta])* $section:ident { $($(#[$doc:meta])* $name:ident($settings:ty),)* }) => {
+    (
+        $(#[$about:meta])* $section:ident {
+            $($(#[$doc:meta])* $module:ident: $name:ident($settings:ty),)*
+        }
+    ) => {
+        $(pub mod $module;)*
+
         $(#[$about])*
         #[derive(
             Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,

@@ -42,6 +42,21 @@ pub struct PostgresServer {
     pub in_cluster: Option<InCluster>,
 }
 
+/// A table that rows are loaded into, with a row for each entity and time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PostgresTable<'a> {
+    /// The server and how to connect to it.
+    pub server: &'a PostgresServer,
+    /// The schema, which must exist.
+    pub schema: &'a str,
+    /// The table; `None` for the pipeline's name with `-` replaced by `_`.
+    pub table: Option<&'a str>,
+    /// Whether each entity gets a view of its rows.
+    pub views: bool,
+    /// Days that are older than this, counted from the newest row, are dropped; `None` keeps all.
+    pub retention: Option<Span>,
+}
+
 /// Whether a connection to `PostgreSQL` is encrypted and verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

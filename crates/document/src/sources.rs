@@ -2,21 +2,14 @@
 //!
 //! Each kind is described in one file below: its settings, their checks, its secrets, its data and
 //! its servers. All other code uses `SourceKind`.
+//!
+//! To add one: write its file here and its code in `steps/collect/src/sources`, and register it by
+//! one line in the table below and its `mod` line there.
 
 mod columns;
 mod entity;
-mod exporter;
-mod features;
 pub mod flows;
-mod influxdb;
 mod kind;
-mod kubernetes;
-mod postgres;
-mod prometheus;
-mod recorded;
-mod recording;
-mod table;
-mod tetragon;
 
 use std::path::PathBuf;
 
@@ -31,23 +24,49 @@ use crate::problem::{Problem, Problems, is_name, problem, require};
 
 pub use columns::{ColumnValues, SampleColumn, column_names};
 pub use entity::Entity;
-pub use exporter::{Combine, ExporterMetric, ExporterSource};
-pub use features::FeaturesSource;
-pub use influxdb::{InfluxLanguage, InfluxdbColumn, InfluxdbSource};
 pub use kind::OfNode;
-pub use kubernetes::{KubernetesObjects, KubernetesSource, PodColumn, PodLabel};
-pub use postgres::{PostgresSource, TimeUnit};
-pub use prometheus::PrometheusSource;
-pub use recorded::{RecordedColumn, RecordedSource};
-pub use recording::RecordingSource;
-pub use table::{DecimalMark, Encoding, TableSource, TimeFormat};
-pub use tetragon::{EventEntity, TetragonSource};
 
 pub(crate) use kind::SourceKind;
 
-/// Declares the kinds of sources, one line each: a field of [`Source`] and a variant of [`Kind`].
-macro_rules! kinds {
+/// Passes the table of the kinds to the macro of a name: a line for each with its name, its variant
+/// of `Kind` and the type of its settings.
+///
+/// The name of a kind is its name in a document, and the name of its module here, which this table
+/// declares, and of its module in the step `collect`. `cargo fmt` formats no modules that a macro
+/// declares, so `tests/gate.sh` passes these files to `rustfmt`.
+#[macro_export]
+macro_rules! sources {
+    ($macro:ident) => {
+        $macro! {
+            /// A Prometheus, or a server with its HTTP API such as Thanos or Mimir.
+            prometheus: Prometheus(Http<prometheus::PrometheusSource>),
+            /// Replies of a Prometheus, recorded with `collect --record`.
+            recording: Recording(recording::RecordingSource),
+            /// A table in a file.
+            table: Table(table::TableSource),
+            /// Exporters with Prometheus' text format, scraped without a Prometheus.
+            exporter: Exporter(exporter::ExporterSource),
+            /// An `InfluxDB`.
+            influxdb: Influxdb(Http<influxdb::InfluxdbSource>),
+            /// The pods of a Kubernetes cluster, from its API.
+            kubernetes: Kubernetes(Http<kubernetes::KubernetesSource>),
+            /// Samples that were recorded in the store.
+            recorded: Recorded(recorded::RecordedSource),
+            /// A table or a query of a `PostgreSQL` database.
+            postgres: Postgres(postgres::PostgresSource),
+            /// Process events from the JSON export of Tetragon.
+            tetragon: Tetragon(tetragon::TetragonSource),
+            /// A feature group of the catalogue.
+            features: Features(features::FeaturesSource),
+        }
+    };
+}
+
+/// Declares the module of each kind, its field of [`Source`] and its variant of [`Kind`].
+macro_rules! declare {
     ($($(#[$doc:meta])* $field:ident: $variant:ident($settings:ty),)*) => {
+        $(pub mod $field;)*
+
         /// A source of samples. Exactly one kind is set; the other fields are the same for all
         /// kinds.
         #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -121,28 +140,7 @@ macro_rules! kinds {
     };
 }
 
-kinds! {
-    /// A Prometheus, or a server with its HTTP API such as Thanos or Mimir.
-    prometheus: Prometheus(Http<PrometheusSource>),
-    /// Replies of a Prometheus, recorded with `collect --record`.
-    recording: Recording(RecordingSource),
-    /// A table in a file.
-    table: Table(TableSource),
-    /// Exporters with Prometheus' text format, scraped without a Prometheus.
-    exporter: Exporter(ExporterSource),
-    /// An `InfluxDB`.
-    influxdb: Influxdb(Http<InfluxdbSource>),
-    /// The pods of a Kubernetes cluster, from its API.
-    kubernetes: Kubernetes(Http<KubernetesSource>),
-    /// Samples that were recorded in the store.
-    recorded: Recorded(RecordedSource),
-    /// A table or a query of a `PostgreSQL` database.
-    postgres: Postgres(PostgresSource),
-    /// Process events from the JSON export of Tetragon.
-    tetragon: Tetragon(TetragonSource),
-    /// A feature group of the catalogue.
-    features: Features(FeaturesSource),
-}
+sources!(declare);
 
 /// One query and the column it fills.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -215,7 +213,7 @@ impl Source {
     /// if no agent is needed.
     pub fn of_node(&self) -> Option<(&'static str, OfNode<'_>)> {
         let (name, kind) = self.kinds().first().copied()?;
-        kind.settings().of_node().map(|recorded| (name, recorded))
+        kind.settings().of_node().map(|of_node| (name, of_node))
     }
 
     /// Returns how old a row may be, at most, when it is joined to a window.

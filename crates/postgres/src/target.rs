@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use contract::{Span, StepError, Timestamp};
-use document::sinks::postgres::PostgresSink;
+use document::postgres::PostgresTable;
 use tokio_postgres::Client;
 
 use crate::failure::Failure;
@@ -42,14 +42,14 @@ pub fn value_column(name: &str) -> String {
 }
 
 impl Target {
-    /// Returns the table of a sink; without a name of its own it has the pipeline's.
+    /// Returns the target of a document's settings, in the document of `pipeline`.
     #[must_use]
-    pub fn of_sink(sink: &PostgresSink, pipeline: &str) -> Self {
+    pub fn of_table(settings: &PostgresTable<'_>, pipeline: &str) -> Self {
         Self {
-            schema: sink.schema.clone(),
-            table: sink.table.clone().unwrap_or_else(|| pipeline.replace('-', "_")),
-            views: sink.views,
-            retention: sink.retention,
+            schema: settings.schema.to_owned(),
+            table: settings.table.map_or_else(|| pipeline.replace('-', "_"), str::to_owned),
+            views: settings.views,
+            retention: settings.retention,
         }
     }
 

@@ -8,7 +8,7 @@ use collect::look::{Facts, Look};
 use contract::{Span, StepError, Timestamp, artifact};
 use document::Secret;
 use document::http::{Auth, Http};
-use document::sources::PrometheusSource;
+use document::sources::prometheus::PrometheusSource;
 
 use super::context::{absolute, clock};
 use super::{Global, OutputFormat, print, print_json, say};

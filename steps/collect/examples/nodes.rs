@@ -20,7 +20,7 @@ use collect::follow::{Recorder, Recording};
 use collect::recorded::{Appender, Outbox, Place};
 use contract::{Span, Timestamp};
 use document::sections::Collect;
-use document::sources::ExporterSource;
+use document::sources::exporter::ExporterSource;
 use frames::samples::SampleRows;
 
 /// 2026-11-21T00:00:00Z.

@@ -9,8 +9,7 @@ use store::ObjectStore;
 
 use crate::range::Due;
 use crate::recorded;
-use crate::source::{Raw, Recorded, opener};
-use crate::sources::tetragon;
+use crate::source::{CopyLines, Raw, Recorded, opener};
 
 /// A source whose raw data was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,9 +40,9 @@ pub fn write(
         let own = Recorded { pipeline: &document.name, source: name };
         let raw = source.kind().and_then(|kind| opener(kind).raw(own));
         let (file, count) = match raw {
-            Some(Raw::Lines(path)) => {
+            Some(Raw::Lines { path, copy }) => {
                 let file = format!("{name}.jsonl");
-                let count = events(&base.join(path), due, &folder.join(&file))?;
+                let count = events(copy, &base.join(path), due, &folder.join(&file))?;
                 (file, count)
             }
             Some(Raw::Segments(Recorded { pipeline, source })) => {
@@ -58,13 +57,13 @@ pub fn write(
     Ok(all)
 }
 
-fn events(path: &Path, due: Due, file: &Path) -> Result<usize, StepError> {
+fn events(copy: CopyLines, path: &Path, due: Due, file: &Path) -> Result<usize, StepError> {
     if path.ends_with("-") {
         return Err(StepError::usage("the events came from standard input and were not stored")
             .hint("write them to a file, set its path in the document, and run again"));
     }
     let mut output = OutputFile::create(file)?;
-    let count = tetragon::copy_lines(path, due, &mut output)?;
+    let count = copy(path, due, &mut output)?;
     output.publish()?;
     Ok(count)
 }

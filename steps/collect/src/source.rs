@@ -1,6 +1,7 @@
 //! The trait of sources of samples, and their kinds.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use contract::catalog::Pins;
@@ -11,7 +12,6 @@ use document::sources::{Kind, Source as Settings};
 use frames::samples::SampleRows;
 
 use crate::range::Due;
-use crate::sources::prometheus::chunk::Chunk;
 
 /// Callback that accepts blocks of rows.
 pub(crate) type Each<'a> = dyn FnMut(SampleRows) -> Result<(), StepError> + 'a;
@@ -74,18 +74,6 @@ pub(crate) struct End {
     pub(crate) is_partial: bool,
 }
 
-impl End {
-    /// Returns the end of a chunk.
-    pub(crate) fn of(chunk: &Chunk, step: Span) -> Self {
-        let before_first = chunk.grid.first - step;
-        Self {
-            at: if chunk.grid.points == 0 { before_first } else { chunk.grid.last() },
-            error: chunk.stop.as_ref().map(|stop| stop.error.clone()),
-            is_partial: chunk.stop.as_ref().is_some_and(|stop| stop.is_partial),
-        }
-    }
-}
-
 /// Why the reading of a source stopped.
 #[derive(Debug)]
 pub(crate) enum Stop {
@@ -144,21 +132,19 @@ pub(crate) trait Opener {
     }
 }
 
-/// Returns the opener of a kind, with one line per kind.
-pub(crate) fn opener(kind: Kind<'_>) -> &dyn Opener {
-    match kind {
-        Kind::Prometheus(settings) => settings,
-        Kind::Recording(settings) => settings,
-        Kind::Table(settings) => settings,
-        Kind::Exporter(settings) => settings,
-        Kind::Influxdb(settings) => settings,
-        Kind::Kubernetes(settings) => settings,
-        Kind::Postgres(settings) => settings,
-        Kind::Recorded(settings) => settings,
-        Kind::Tetragon(settings) => settings,
-        Kind::Features(settings) => settings,
-    }
+/// Declares `opener`.
+macro_rules! openers {
+    ($($(#[$doc:meta])* $module:ident: $name:ident($settings:ty),)*) => {
+        /// Returns the opener of a kind.
+        pub(crate) fn opener(kind: Kind<'_>) -> &dyn Opener {
+            match kind {
+                $(Kind::$name(settings) => settings,)*
+            }
+        }
+    };
 }
+
+document::sources!(openers);
 
 /// Recorded samples of a source in the store.
 #[derive(Debug, Clone, Copy)]
@@ -168,11 +154,18 @@ pub(crate) struct Recorded<'a> {
     pub(crate) source: &'a str,
 }
 
+/// Writes the unchanged lines of a file that are in a range, and returns their number.
+pub(crate) type CopyLines = fn(&Path, Due, &mut dyn Write) -> Result<usize, StepError>;
+
 /// Raw data behind samples.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Raw<'a> {
-    /// Lines of a file, whose path is relative to the document's folder.
-    Lines(&'a Path),
+    /// Lines of a file.
+    Lines {
+        /// The file, relative to the document's folder.
+        path: &'a Path,
+        copy: CopyLines,
+    },
     /// Segments of recorders.
     Segments(Recorded<'a>),
 }

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use contract::{Span, StepError, Timestamp};
 use document::Document;
-use document::sources::{Entity, Source, TableSource};
+use document::sources::table::TableSource;
+use document::sources::{Entity, Source};
 use frames::samples::SampleRows;
 
 use crate::sources::table;

@@ -238,7 +238,7 @@ fn source_check_lists_data_of_each_source() -> Result<()> {
 fn nodes_page_lists_the_metrics_that_are_read_by_default() -> Result<()> {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/nodes.md");
     let page = fs_err::read_to_string(page)?;
-    let defaults = document::sources::ExporterSource::default().metrics;
+    let defaults = document::sources::exporter::ExporterSource::default().metrics;
     assert_eq!(defaults.len(), 24);
     let mut from = 0;
     for metric in defaults {

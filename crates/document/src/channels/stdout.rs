@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Channel;
 use crate::extension::Extension;
 
 /// Standard output; it has no settings.
@@ -17,5 +18,12 @@ impl Extension for StdoutChannel {
 
     fn is_lost_with_pod(&self) -> bool {
         true
+    }
+}
+
+/// The channel of a document that sets none.
+impl Default for Channel {
+    fn default() -> Self {
+        Self::Stdout(StdoutChannel {})
     }
 }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::extension::{Destination, Extension, FileUse};
-use crate::postgres::PostgresServer;
+use crate::postgres::{PostgresServer, PostgresTable};
 use crate::problem::{Problem, require};
 use crate::secret::Secret;
 
@@ -84,7 +84,20 @@ impl Extension for PostgresSink {
         self.server.destinations()
     }
 
-    fn samples(&self) -> Option<&PostgresSink> {
-        self.samples.then_some(self)
+    fn samples(&self) -> Option<PostgresTable<'_>> {
+        self.samples.then(|| self.target())
+    }
+}
+
+impl PostgresSink {
+    /// Returns the table that rows are loaded into.
+    pub fn target(&self) -> PostgresTable<'_> {
+        PostgresTable {
+            server: &self.server,
+            schema: &self.schema,
+            table: self.table.as_deref(),
+            views: self.views,
+            retention: self.retention,
+        }
     }
 }

@@ -7,7 +7,8 @@ use contract::{Span, StepError, Timestamp};
 use document::Document;
 use document::http::Http;
 use document::promql::metric_names;
-use document::sources::{PrometheusSource, Query};
+use document::sources::Query;
+use document::sources::prometheus::PrometheusSource;
 
 /// Result for one query.
 #[derive(Debug, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use contract::step::Common;
 use contract::steps::{CollectArgs, FeatureArgs, SourcePath};
 use contract::{Division, FeatureContract, Outcome, Shard, Span, StepError, Timestamp, artifact};
 use document::Document;
-use document::sources::{Entity, Source, TableSource};
+use document::sources::table::TableSource;
+use document::sources::{Entity, Source};
 use frames::samples::SampleRows;
 use frames::{FeatureTable, RowLabels, Table};
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use client::{Request, Server};
 use contract::{SYSTEM_HINT, Span, StepError};
 use document::http::{Auth, HttpServer, Proxy, Tls};
-use document::sources::KubernetesSource;
+use document::sources::kubernetes::KubernetesSource;
 use document::{HttpUrl, Secret};
 use serde_json::Value;
 

@@ -11,7 +11,7 @@ use document::channels::alertmanager::AlertmanagerChannel;
 use document::http::Http;
 use serde::Serialize;
 
-use crate::channels::{Channel, Failure, http};
+use crate::channels::{Channel, Failure, Opener, http};
 use crate::message::{Alert, Message, Status};
 use crate::state_machine::{Kind, Reason};
 use crate::text;
@@ -23,7 +23,7 @@ const CHANNEL_ALERT: Span = Span::from_seconds(86_400);
 
 /// An Alertmanager.
 #[derive(Debug)]
-pub(super) struct Alertmanager {
+struct Alertmanager {
     name: String,
     settings: Http<AlertmanagerChannel>,
     folder: PathBuf,
@@ -41,17 +41,19 @@ struct PostableAlert {
     generator_url: Option<String>,
 }
 
-impl Alertmanager {
-    /// Names the server by its URL; files are relative to `folder`.
-    pub(super) fn new(settings: &Http<AlertmanagerChannel>, folder: &Path) -> Self {
-        let url = settings.server.url.to_string();
-        Self {
+impl Opener for Http<AlertmanagerChannel> {
+    /// Names the server by its URL.
+    fn open(&self, folder: &Path) -> Box<dyn Channel> {
+        let url = self.server.url.to_string();
+        Box::new(Alertmanager {
             name: format!("alertmanager {}", url.trim_end_matches('/')),
-            settings: settings.clone(),
+            settings: self.clone(),
             folder: folder.to_owned(),
-        }
+        })
     }
+}
 
+impl Alertmanager {
     /// Makes an alert. Its labels identify it, so they must not change while it fires.
     fn alert(&self, pipeline: &str, alert: &Alert, urgent: bool, now: Timestamp) -> PostableAlert {
         let alertname = match alert.kind {

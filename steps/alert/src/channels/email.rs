@@ -13,7 +13,7 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::{SmtpTransport, Transport as _};
 
-use crate::channels::{Channel, Failure, MANY_REFUSALS, cut};
+use crate::channels::{Channel, Failure, MANY_REFUSALS, Opener, cut};
 use crate::clean::clean;
 use crate::message::Message;
 
@@ -22,27 +22,24 @@ const LONGEST_QUOTE: usize = 200;
 
 /// Recipients behind an SMTP server.
 #[derive(Debug)]
-pub(super) struct Email {
+struct Email {
     name: String,
     settings: EmailChannel,
     folder: PathBuf,
 }
 
-impl Email {
-    /// Names the recipients and the server; files are relative to `folder`.
-    pub(super) fn new(settings: &EmailChannel, folder: &Path) -> Self {
-        Self {
-            name: format!(
-                "email {} by {}:{}",
-                settings.to.join(","),
-                settings.host,
-                settings.port()
-            ),
-            settings: settings.clone(),
+impl Opener for EmailChannel {
+    /// Names the recipients and the server.
+    fn open(&self, folder: &Path) -> Box<dyn Channel> {
+        Box::new(Email {
+            name: format!("email {} by {}:{}", self.to.join(","), self.host, self.port()),
+            settings: self.clone(),
             folder: folder.to_owned(),
-        }
+        })
     }
+}
 
+impl Email {
     fn mail(&self, message: &Message) -> Result<lettre::Message, StepError> {
         let mailbox = |address: &str| -> Result<Mailbox, StepError> {
             address.parse().map_err(|e| {

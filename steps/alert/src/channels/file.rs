@@ -4,24 +4,30 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use contract::{StepError, Timestamp};
+use document::channels::file::FileChannel;
 use fs_err as fs;
 
-use crate::channels::{Channel, Failure};
+use crate::channels::{Channel, Failure, Opener};
 use crate::message::Message;
 
 /// A file of JSON lines; the file and its folder are created if they do not exist.
 #[derive(Debug)]
-pub(super) struct File {
+struct File {
     name: String,
     path: PathBuf,
 }
 
-impl File {
-    /// Names the file; a relative path starts at `folder`.
-    pub(super) fn new(path: &Path, folder: &Path) -> Self {
-        Self { name: format!("file {}", path.display()), path: folder.join(path) }
+impl Opener for FileChannel {
+    /// Names the file.
+    fn open(&self, folder: &Path) -> Box<dyn Channel> {
+        Box::new(File {
+            name: format!("file {}", self.path.display()),
+            path: folder.join(&self.path),
+        })
     }
+}
 
+impl File {
     fn append(&self, line: &[u8]) -> io::Result<()> {
         if let Some(folder) = self.path.parent().filter(|path| !path.as_os_str().is_empty()) {
             fs::create_dir_all(folder)?;

@@ -85,20 +85,32 @@ pub trait Channel {
     }
 }
 
+/// The settings of a channel, which make it.
+trait Opener {
+    /// Makes the channel; files are relative to `folder`.
+    fn open(&self, folder: &Path) -> Box<dyn Channel>;
+}
+
+/// Declares `opener`.
+macro_rules! openers {
+    ($($(#[$doc:meta])* $module:ident: $name:ident($settings:ty),)*) => {
+        /// Returns the opener of a channel.
+        fn opener(settings: &Settings) -> &dyn Opener {
+            match settings {
+                $(Settings::$name(settings) => settings,)*
+            }
+        }
+    };
+}
+
+document::channels!(openers);
+
 /// Makes the channels of a document in the folder `folder`; a channel that is listed twice is made
 /// once.
 pub fn open(settings: &[Settings], folder: &Path) -> Vec<Box<dyn Channel>> {
     let mut channels: Vec<Box<dyn Channel>> = Vec::new();
     for settings in settings {
-        let channel: Box<dyn Channel> = match settings {
-            Settings::Stdout(_) => Box::new(stdout::Stdout),
-            Settings::File(it) => Box::new(file::File::new(&it.path, folder)),
-            Settings::Telegram(it) => Box::new(telegram::Telegram::new(it, folder)),
-            Settings::Slack(it) => Box::new(slack::Slack::new(it, folder)),
-            Settings::Alertmanager(it) => Box::new(alertmanager::Alertmanager::new(it, folder)),
-            Settings::Webhook(it) => Box::new(webhook::Webhook::new(it, folder)),
-            Settings::Email(it) => Box::new(email::Email::new(it, folder)),
-        };
+        let channel = opener(settings).open(folder);
         if channels.iter().all(|other| other.name() != channel.name()) {
             channels.push(channel);
         }

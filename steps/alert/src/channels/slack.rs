@@ -10,7 +10,7 @@ use document::http::Http;
 use document::{HttpUrl, UrlError};
 use serde::Serialize;
 
-use crate::channels::{Channel, Failure, cut, http};
+use crate::channels::{Channel, Failure, Opener, cut, http};
 use crate::message::Message;
 
 const FIELD: &str = "alerts.channels.slack";
@@ -19,7 +19,7 @@ const LONGEST_TEXT: usize = 3800;
 
 /// An incoming webhook.
 #[derive(Debug)]
-pub(super) struct Slack {
+struct Slack {
     name: String,
     settings: Http<SlackChannel>,
     folder: PathBuf,
@@ -32,14 +32,14 @@ struct Payload {
     unfurl_links: bool,
 }
 
-impl Slack {
-    /// Names the webhook after the place where its URL is stored; files are relative to `folder`.
-    pub(super) fn new(settings: &Http<SlackChannel>, folder: &Path) -> Self {
-        Self {
-            name: format!("slack {}", secret_place(&settings.own.webhook)),
-            settings: settings.clone(),
+impl Opener for Http<SlackChannel> {
+    /// Names the webhook after the place where its URL is stored.
+    fn open(&self, folder: &Path) -> Box<dyn Channel> {
+        Box::new(Slack {
+            name: format!("slack {}", secret_place(&self.own.webhook)),
+            settings: self.clone(),
             folder: folder.to_owned(),
-        }
+        })
     }
 }
 

@@ -1,15 +1,23 @@
 //! The text of each message on standard output.
 
 use std::io::Write as _;
+use std::path::Path;
 
 use contract::{StepError, Timestamp};
+use document::channels::stdout::StdoutChannel;
 
-use crate::channels::{Channel, Failure};
+use crate::channels::{Channel, Failure, Opener};
 use crate::message::Message;
 
 /// Standard output; an empty line follows each message.
 #[derive(Debug)]
-pub(super) struct Stdout;
+struct Stdout;
+
+impl Opener for StdoutChannel {
+    fn open(&self, _: &Path) -> Box<dyn Channel> {
+        Box::new(Stdout)
+    }
+}
 
 impl Channel for Stdout {
     fn name(&self) -> &'static str {

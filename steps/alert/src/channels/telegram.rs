@@ -9,7 +9,7 @@ use document::channels::telegram::TelegramChannel;
 use document::http::Http;
 use serde::{Deserialize, Serialize};
 
-use crate::channels::{Channel, Failure, cut, http};
+use crate::channels::{Channel, Failure, Opener, cut, http};
 use crate::message::Message;
 
 const FIELD: &str = "alerts.channels.telegram";
@@ -18,7 +18,7 @@ const LONGEST_TEXT: usize = 4096;
 
 /// A chat.
 #[derive(Debug)]
-pub(super) struct Telegram {
+struct Telegram {
     name: String,
     settings: Http<TelegramChannel>,
     folder: PathBuf,
@@ -58,15 +58,15 @@ struct Parameters {
     migrate_to_chat_id: Option<i64>,
 }
 
-impl Telegram {
-    /// Names the chat; files are relative to `folder`.
-    pub(super) fn new(settings: &Http<TelegramChannel>, folder: &Path) -> Self {
-        let topic = settings.own.topic.map(|topic| format!(" topic {topic}")).unwrap_or_default();
-        Self {
-            name: format!("telegram {}{topic}", settings.own.chat),
-            settings: settings.clone(),
+impl Opener for Http<TelegramChannel> {
+    /// Names the chat.
+    fn open(&self, folder: &Path) -> Box<dyn Channel> {
+        let topic = self.own.topic.map(|topic| format!(" topic {topic}")).unwrap_or_default();
+        Box::new(Telegram {
+            name: format!("telegram {}{topic}", self.own.chat),
+            settings: self.clone(),
             folder: folder.to_owned(),
-        }
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use hmac::{Hmac, Mac as _};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use sha2::Sha256;
 
-use crate::channels::{Channel, Failure, http};
+use crate::channels::{Channel, Failure, Opener, http};
 use crate::message::Message;
 
 const FIELD: &str = "alerts.channels.webhook";
@@ -20,22 +20,24 @@ const SIGNATURE: HeaderName = HeaderName::from_static("x-lynceus-signature");
 
 /// A server.
 #[derive(Debug)]
-pub(super) struct Webhook {
+struct Webhook {
     name: String,
     settings: Http<WebhookChannel>,
     folder: PathBuf,
 }
 
-impl Webhook {
-    /// Names the server by its URL without query; files are relative to `folder`.
-    pub(super) fn new(settings: &Http<WebhookChannel>, folder: &Path) -> Self {
-        Self {
-            name: format!("webhook {}", settings.server.url),
-            settings: settings.clone(),
+impl Opener for Http<WebhookChannel> {
+    /// Names the server by its URL without query.
+    fn open(&self, folder: &Path) -> Box<dyn Channel> {
+        Box::new(Webhook {
+            name: format!("webhook {}", self.server.url),
+            settings: self.clone(),
             folder: folder.to_owned(),
-        }
+        })
     }
+}
 
+impl Webhook {
     fn headers(
         &self,
         message: &Message,

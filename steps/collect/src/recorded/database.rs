@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use contract::{ErrorKind, StepError};
+use document::postgres::PostgresServer;
 use document::sinks::Sink;
-use document::sinks::postgres::PostgresSink;
 use frames::Samples;
 use postgres::{Column, Loader, Rows, Target, Values, value_column};
 
@@ -16,7 +16,7 @@ use super::send::Outbox;
 pub(crate) struct Database {
     /// Field of the settings in the document.
     field: String,
-    settings: PostgresSink,
+    server: PostgresServer,
     /// The document's folder.
     folder: PathBuf,
     target: Target,
@@ -33,12 +33,13 @@ struct Recorded {
 impl Database {
     /// Makes the destination for a sink of a document, if the sink is a database that gets samples.
     pub(crate) fn of(name: &str, sink: &Sink, pipeline: &str, folder: &Path) -> Option<Self> {
-        let settings = sink.extension().samples()?;
+        let extension = sink.extension();
+        let table = extension.samples()?;
         Some(Self {
-            field: format!("exports.{name}.postgres"),
-            settings: settings.clone(),
+            field: format!("exports.{name}.{}", extension.name()),
+            server: table.server.clone(),
             folder: folder.to_owned(),
-            target: Target::of_sink(settings, pipeline),
+            target: Target::of_table(&table, pipeline),
             sources: Vec::new(),
         })
     }
@@ -88,7 +89,7 @@ impl Database {
     }
 
     fn connect(&self) -> Result<Loader, StepError> {
-        Loader::connect(&self.field, &self.settings.server, &self.folder, self.target.clone())
+        Loader::connect(&self.field, &self.server, &self.folder, self.target.clone())
     }
 }
 

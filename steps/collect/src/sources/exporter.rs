@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use contract::{StepError, Timestamp};
 use document::HttpUrl;
-use document::sources::{Entity, ExporterSource};
+use document::sources::Entity;
+use document::sources::exporter::ExporterSource;
 use frames::samples::{SampleRows, text_number};
 use fs_err as fs;
 

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use contract::catalog::{GroupVersion, Pin, Pins};
 use contract::{Outcome, StepError};
-use document::sources::{Entity, FeaturesSource};
+use document::sources::Entity;
+use document::sources::features::FeaturesSource;
 use frames::FeatureTable;
 use frames::samples::SampleRows;
 use fs_err as fs;

@@ -19,7 +19,7 @@ use contract::deadline::waits_for;
 use contract::{Span, StepError, TimeRange, Timestamp};
 use document::http::Http;
 use document::shards::Selection;
-use document::sources::{InfluxLanguage, InfluxdbColumn, InfluxdbSource};
+use document::sources::influxdb::{InfluxLanguage, InfluxdbColumn, InfluxdbSource};
 
 use super::prometheus::chunk::Chunk;
 use super::prometheus::column::Column;

@@ -14,7 +14,8 @@ use std::path::PathBuf;
 use contract::deadline::waits_for;
 use contract::{Outcome, Span, StepError, Timestamp};
 use document::http::Http;
-use document::sources::{Entity, KubernetesObjects, KubernetesSource, PodColumn, PodLabel};
+use document::sources::Entity;
+use document::sources::kubernetes::{KubernetesObjects, KubernetesSource, PodColumn, PodLabel};
 use frames::samples::{SampleRows, text_number};
 
 use crate::range::Due;

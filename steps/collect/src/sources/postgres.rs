@@ -5,7 +5,8 @@ mod query;
 use std::collections::BTreeMap;
 
 use contract::{Outcome, Span, StepError, Timestamp};
-use document::sources::{Entity, PostgresSource};
+use document::sources::Entity;
+use document::sources::postgres::PostgresSource;
 use frames::samples::{SampleRows, text_number};
 use postgres::{Access, Row, Session};
 

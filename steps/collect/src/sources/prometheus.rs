@@ -18,7 +18,7 @@ use contract::deadline::waits_for;
 use contract::{SYSTEM_HINT, StepError};
 use document::collect::PartialAnswers;
 use document::http::Http;
-use document::sources::PrometheusSource;
+use document::sources::prometheus::PrometheusSource;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 

@@ -114,7 +114,7 @@ impl<A: Answers> Source for Queries<'_, A> {
         self.end = None;
         let Self { answers, assembler, recorder, chunks, end, step, .. } = self;
         answers.for_each_chunk(plan, &mut |chunk| {
-            *end = Some(End::of(&chunk, *step));
+            *end = Some(chunk.end(*step));
             if let Some(recorder) = recorder {
                 recorder.keep(&chunk);
             }

@@ -1,7 +1,7 @@
 //! Samples that were recorded in the store, of this pipeline or another one.
 
 use contract::StepError;
-use document::sources::RecordedSource;
+use document::sources::recorded::RecordedSource;
 
 use crate::recorded;
 use crate::source::{Opener, Opening, Raw, Recorded, Source};

@@ -13,7 +13,8 @@ mod text;
 use std::path::PathBuf;
 
 use contract::{Outcome, Span, StepError};
-use document::sources::{Entity, TableSource};
+use document::sources::Entity;
+use document::sources::table::TableSource;
 use frames::samples::SampleRows;
 
 use crate::range::{Due, OTHER_RANGE_HINT};

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use contract::{Outcome, StepError};
-use document::sources::TetragonSource;
+use document::sources::tetragon::TetragonSource;
 use frames::samples::SampleRows;
 
 use crate::range::{Due, OTHER_RANGE_HINT};
@@ -65,16 +65,16 @@ impl Opener for TetragonSource {
     }
 
     fn raw<'a>(&'a self, own: Recorded<'a>) -> Option<Raw<'a>> {
-        Some(if self.follow { Raw::Segments(own) } else { Raw::Lines(&self.path) })
+        Some(if self.follow {
+            Raw::Segments(own)
+        } else {
+            Raw::Lines { path: &self.path, copy: copy_lines }
+        })
     }
 }
 
 /// Writes the unchanged lines of events of a range, one file after the other; returns their number.
-pub(crate) fn copy_lines(
-    path: &Path,
-    due: Due,
-    into: &mut dyn std::io::Write,
-) -> Result<usize, StepError> {
+fn copy_lines(path: &Path, due: Due, into: &mut dyn std::io::Write) -> Result<usize, StepError> {
     let mut count = 0;
     for files in lines::sets(path)? {
         let mut lines = Lines::new(files);

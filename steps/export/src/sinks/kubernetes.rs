@@ -15,7 +15,7 @@ use document::sinks::kubernetes::KubernetesSink;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Batch, Failure, Sink};
+use super::{Batch, Failure, Opener, Sink};
 
 /// Prefix of the annotations' names.
 const PREFIX: &str = "lynceus.dev";
@@ -25,7 +25,7 @@ const REASON: &str = "ClassMismatch";
 const NAME_BYTES: usize = 200;
 
 /// The API server of a cluster.
-pub(super) struct Kubernetes {
+struct Kubernetes {
     server: Server,
     runtime: tokio::runtime::Runtime,
     events: bool,
@@ -55,19 +55,16 @@ impl<'a> Pod<'a> {
     }
 }
 
-impl Kubernetes {
-    /// Makes the client; files are relative to `folder`.
-    pub(super) fn open(
-        sink: &Http<KubernetesSink>,
-        name: &str,
-        folder: &Path,
-    ) -> Result<Self, StepError> {
+impl Opener for Http<KubernetesSink> {
+    fn open(&self, name: &str, folder: &Path) -> Result<Box<dyn Sink>, StepError> {
         let field = format!("exports.{name}.kubernetes");
-        let (server, runtime) = super::connect(&sink.server, &field, folder)?;
-        let KubernetesSink { events, annotations } = sink.own;
-        Ok(Self { server, runtime, events, annotations })
+        let (server, runtime) = super::connect(&self.server, &field, folder)?;
+        let KubernetesSink { events, annotations } = self.own;
+        Ok(Box::new(Kubernetes { server, runtime, events, annotations }))
     }
+}
 
+impl Kubernetes {
     /// Publishes the verdict of a pod; returns the number of changed objects, 0 for a deleted pod.
     fn pod(
         &self,

@@ -95,16 +95,31 @@ fn connect(
     Ok((server, runtime))
 }
 
+/// The settings of a sink, which make it.
+trait Opener {
+    /// Makes the sink; `name` is its name in the document, and files are relative to `folder`.
+    fn open(&self, name: &str, folder: &Path) -> Result<Box<dyn Sink>, StepError>;
+}
+
+/// Declares `opener`.
+macro_rules! openers {
+    ($($(#[$doc:meta])* $module:ident: $name:ident($settings:ty),)*) => {
+        /// Returns the opener of a sink.
+        fn opener(settings: &Settings) -> &dyn Opener {
+            match settings {
+                $(Settings::$name(settings) => settings,)*
+            }
+        }
+    };
+}
+
+document::sinks!(openers);
+
 /// Makes a sink of a document in the folder `folder`; `name` is its name in the document.
 pub(crate) fn open(
     settings: &Settings,
     name: &str,
     folder: &Path,
 ) -> Result<Box<dyn Sink>, StepError> {
-    Ok(match settings {
-        Settings::RemoteWrite(it) => Box::new(remote_write::RemoteWrite::open(it, name, folder)?),
-        Settings::Kubernetes(it) => Box::new(kubernetes::Kubernetes::open(it, name, folder)?),
-        Settings::Postgres(it) => Box::new(postgres::Postgres::new(it, name, folder)),
-        Settings::Textfile(it) => Box::new(textfile::Textfile::new(&it.path, folder)),
-    })
+    opener(settings).open(name, folder)
 }

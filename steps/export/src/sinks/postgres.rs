@@ -11,14 +11,14 @@ use frames::FeatureTable;
 use models::Reference;
 use store::{ObjectStore, Registry};
 
-use super::{Batch, Failure, Sink};
+use super::{Batch, Failure, Opener, Sink};
 
 /// Mean and standard deviation of each feature over the reference rows of a version.
 type Moments = HashMap<String, (f64, f64)>;
 
 /// A table.
 #[derive(Debug)]
-pub(super) struct Postgres {
+struct Postgres {
     settings: PostgresSink,
     field: String,
     folder: PathBuf,
@@ -28,19 +28,21 @@ pub(super) struct Postgres {
     moments: BTreeMap<String, Moments>,
 }
 
-impl Postgres {
-    /// Names the table; nothing is sent yet. `name` is the sink's in the document.
-    pub(super) fn new(settings: &PostgresSink, name: &str, folder: &Path) -> Self {
-        let (settings, folder) = (settings.clone(), folder.to_owned());
+impl Opener for PostgresSink {
+    /// Names the table; nothing is sent yet.
+    fn open(&self, name: &str, folder: &Path) -> Result<Box<dyn Sink>, StepError> {
+        let (settings, folder) = (self.clone(), folder.to_owned());
         let field = format!("exports.{name}.postgres");
-        Self { settings, field, folder, loader: None, moments: BTreeMap::new() }
+        Ok(Box::new(Postgres { settings, field, folder, loader: None, moments: BTreeMap::new() }))
     }
+}
 
+impl Postgres {
     fn loader(&mut self, pipeline: &str) -> Result<&mut Loader, StepError> {
         if let Some(loader) = self.loader.take() {
             return Ok(self.loader.insert(loader));
         }
-        let target = Target::of_sink(&self.settings, pipeline);
+        let target = Target::of_table(&self.settings.target(), pipeline);
         let loader = Loader::connect(&self.field, &self.settings.server, &self.folder, target)?;
         Ok(self.loader.insert(loader))
     }

@@ -10,25 +10,20 @@ use document::http::Http;
 use document::sinks::remote_write::RemoteWriteSink;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 
-use super::{Batch, Failure, Sink};
+use super::{Batch, Failure, Opener, Sink};
 use crate::metrics::{Labels, Sample, Series};
 
 /// A server that accepts samples.
-pub(super) struct RemoteWrite {
+struct RemoteWrite {
     server: Server,
     runtime: tokio::runtime::Runtime,
 }
 
-impl RemoteWrite {
-    /// Makes the client; files are relative to `folder`.
-    pub(super) fn open(
-        sink: &Http<RemoteWriteSink>,
-        name: &str,
-        folder: &Path,
-    ) -> Result<Self, StepError> {
+impl Opener for Http<RemoteWriteSink> {
+    fn open(&self, name: &str, folder: &Path) -> Result<Box<dyn Sink>, StepError> {
         let field = format!("exports.{name}.remote_write");
-        let (server, runtime) = super::connect(&sink.server, &field, folder)?;
-        Ok(Self { server, runtime })
+        let (server, runtime) = super::connect(&self.server, &field, folder)?;
+        Ok(Box::new(RemoteWrite { server, runtime }))
     }
 }
 

@@ -3,23 +3,25 @@
 
 use std::path::{Path, PathBuf};
 
-use contract::{Shard, artifact};
+use contract::{Shard, StepError, artifact};
+use document::sinks::textfile::TextfileSink;
 
-use super::{Batch, Failure, Sink};
+use super::{Batch, Failure, Opener, Sink};
 use crate::metrics::{CLASS_METRICS, Kind, METRICS, Sample, Series};
 
 /// A file.
 #[derive(Debug)]
-pub(super) struct Textfile {
+struct Textfile {
     path: PathBuf,
 }
 
-impl Textfile {
-    /// Names the file; a relative path starts at `folder`.
-    pub(super) fn new(path: &Path, folder: &Path) -> Self {
-        Self { path: folder.join(path) }
+impl Opener for TextfileSink {
+    fn open(&self, _: &str, folder: &Path) -> Result<Box<dyn Sink>, StepError> {
+        Ok(Box::new(Textfile { path: folder.join(&self.path) }))
     }
+}
 
+impl Textfile {
     /// Returns the file of a shard: each writes its own file, and the collector reads all.
     fn of_shard(&self, shard: Shard) -> PathBuf {
         let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
@@ -100,7 +102,7 @@ mod tests {
             ("m/node.a.prom", "m/node.a-shard-1.prom"),
             ("m/plain", "m/plain-shard-1"),
         ] {
-            let file = Textfile::new(Path::new(path), Path::new(""));
+            let file = Textfile { path: path.into() };
             assert_eq!(file.of_shard(shard), Path::new(expected));
         }
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use contract::{Span, Timestamp};
-use document::sources::{Combine, ExporterMetric};
+use document::sources::exporter::{Combine, ExporterMetric};
 use frames::columns::matches;
 
 use super::exposition::{Sample, Scrape};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use client::Server;
 use contract::StepError;
 use document::HttpUrl;
-use document::sources::ExporterSource;
+use document::sources::exporter::ExporterSource;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, HeaderValue};
 use tokio::sync::Semaphore;

@@ -1,7 +1,7 @@
 //! Finds out by queries why a measurement has no rows.
 
 use contract::{Span, Timestamp};
-use document::sources::{InfluxLanguage, InfluxdbSource};
+use document::sources::influxdb::{InfluxLanguage, InfluxdbSource};
 
 use super::Measurement;
 use super::question;

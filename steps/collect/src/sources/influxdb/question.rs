@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use contract::TimeRange;
 use document::shards::Selection;
-use document::sources::{InfluxLanguage, InfluxdbSource};
+use document::sources::influxdb::{InfluxLanguage, InfluxdbSource};
 
 use super::{Measurement, flux, sql};
 
@@ -183,7 +183,7 @@ pub(super) fn identifier(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use contract::Timestamp;
-    use document::sources::InfluxdbColumn;
+    use document::sources::influxdb::InfluxdbColumn;
 
     use super::*;
 

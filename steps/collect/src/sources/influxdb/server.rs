@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use client::{Failed, Reply, Request, Server as Client};
 use contract::{SYSTEM_HINT, StepError, Timestamp};
 use document::http::Http;
-use document::sources::{InfluxLanguage, InfluxdbSource};
+use document::sources::influxdb::{InfluxLanguage, InfluxdbSource};
 use reqwest::header::{ACCEPT, DATE, HeaderMap, HeaderValue};
 
 use super::question::Question;

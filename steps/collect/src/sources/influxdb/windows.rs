@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use contract::{Span, Timestamp};
-use document::sources::InfluxdbColumn;
+use document::sources::influxdb::InfluxdbColumn;
 use frames::columns::matches;
 
 use super::question::CONTAINER_NAME;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use client::{Failed, Pem, Reply, Request, Server};
 use contract::{SYSTEM_HINT, StepError};
 use document::http::{Auth, Http, HttpServer};
-use document::sources::KubernetesSource;
+use document::sources::kubernetes::KubernetesSource;
 use document::{HttpUrl, Secret};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue};
 use serde::de::DeserializeOwned;

@@ -183,7 +183,8 @@ users:
 
     fn server() -> HttpServer {
         let url = "https://none".parse().unwrap();
-        document::http::Http::new(url, document::sources::KubernetesSource::default()).server
+        document::http::Http::new(url, document::sources::kubernetes::KubernetesSource::default())
+            .server
     }
 
     #[test]

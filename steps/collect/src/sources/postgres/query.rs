@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use contract::{StepError, Timestamp};
 use document::shards::Selection;
-use document::sources::{Entity, PostgresSource, TimeUnit};
+use document::sources::Entity;
+use document::sources::postgres::{PostgresSource, TimeUnit};
 use postgres::{Access, Session, ToSql, Type, literal, quoted, quoted_table};
 
 /// Columns of a reply before the samples: time, entity, label.

@@ -5,6 +5,7 @@ use contract::Span;
 use super::pieces::{Answer, Hole, Stop};
 use super::reply::Reply;
 use crate::range::Grid;
+use crate::source::End;
 
 /// The replies to all queries for a chunk.
 #[derive(Debug)]
@@ -35,6 +36,16 @@ impl Chunk {
         }
         chunk.cut();
         chunk
+    }
+
+    /// Returns the end of its rows, which are `step` apart.
+    pub(crate) fn end(&self, step: Span) -> End {
+        let before_first = self.grid.first - step;
+        End {
+            at: if self.grid.points == 0 { before_first } else { self.grid.last() },
+            error: self.stop.as_ref().map(|stop| stop.error.clone()),
+            is_partial: self.stop.as_ref().is_some_and(|stop| stop.is_partial),
+        }
     }
 
     fn cut(&mut self) {

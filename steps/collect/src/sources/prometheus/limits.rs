@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use contract::Span;
-use document::sources::PrometheusSource;
+use document::sources::prometheus::PrometheusSource;
 
 use crate::range::MAX_POINTS;
 

@@ -2,7 +2,7 @@
 
 use contract::time::time_zone;
 use contract::{StepError, Timestamp};
-use document::sources::{DecimalMark, TableSource, TimeFormat};
+use document::sources::table::{DecimalMark, TableSource, TimeFormat};
 use jiff::civil;
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use contract::StepError;
-use document::sources::{Entity, TableSource};
+use document::sources::Entity;
+use document::sources::table::TableSource;
 use frames::FeatureTable;
 
 /// A column of the file.

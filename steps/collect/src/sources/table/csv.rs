@@ -5,7 +5,8 @@ use std::path::Path;
 
 use contract::StepError;
 use csv::{ByteRecord, ReaderBuilder};
-use document::sources::{Entity, TableSource};
+use document::sources::Entity;
+use document::sources::table::TableSource;
 use frames::samples::{SampleRows, text_number};
 
 use super::bad::{Bad, BadCells};

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use contract::{StepError, Timestamp};
-use document::sources::{Entity, TableSource};
+use document::sources::Entity;
+use document::sources::table::TableSource;
 use frames::external::{ExternalColumn, ExternalKind, ExternalRows, ExternalTable};
 use frames::samples::{SampleRows, text_number};
 

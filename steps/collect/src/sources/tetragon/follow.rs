@@ -8,7 +8,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use contract::{Span, StepError, Timestamp};
-use document::sources::{Entity, TetragonSource};
+use document::sources::Entity;
+use document::sources::tetragon::TetragonSource;
 use frames::samples::SampleRows;
 use fs_err as fs;
 

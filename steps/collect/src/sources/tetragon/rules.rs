@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use document::sources::{Entity, EventEntity, TetragonSource};
+use document::sources::Entity;
+use document::sources::tetragon::{EventEntity, TetragonSource};
 
 /// Names of system calls, one per line from number 0 on; `-` for an unused number.
 const X64: &str = include_str!("syscalls/x64.txt");

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use contract::{Span, Timestamp};
-use document::sources::TetragonSource;
+use document::sources::tetragon::TetragonSource;
 use frames::samples::SampleRows;
 
 use super::event::{Event, What};

@@ -16,8 +16,9 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
 
 use contract::{Outcome, Span, StepError, Timestamp};
+use document::sources::Entity;
 use document::sources::flows::FlowRows;
-use document::sources::{Entity, TableSource};
+use document::sources::table::TableSource;
 use frames::samples::SampleRows;
 
 use self::bad_rows::BadRows;
@@ -179,7 +180,7 @@ impl Flows<'_> {
         let maker = Maker {
             dialect,
             cells: &cells,
-            has_own_times: self.settings.time_format != document::sources::TimeFormat::Auto,
+            has_own_times: self.settings.time_format != document::sources::table::TimeFormat::Auto,
             sampling: f64::from(self.settings.flows.sampling),
         };
         let mut services = Blocks::new(&self.settings.flows.services);

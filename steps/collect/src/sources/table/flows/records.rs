@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use contract::StepError;
 use csv::{ByteRecord, ReaderBuilder};
-use document::sources::TableSource;
 use document::sources::flows::TableFormat;
+use document::sources::table::TableSource;
 use encoding_rs::WINDOWS_1252;
 
 use super::dialect::{Clock, Dialect, Field};

@@ -1,4 +1,5 @@
-use document::sources::{Entity, EventEntity, TetragonSource};
+use document::sources::Entity;
+use document::sources::tetragon::{EventEntity, TetragonSource};
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The kinds of sources, one module each.
+//! The kinds of sources: one module for each, and code of several.
 
 pub(crate) mod exporter;
 pub(crate) mod features;
