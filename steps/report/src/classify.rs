@@ -29,7 +29,7 @@ pub struct ClassContents {
     pub now: Timestamp,
     /// The zone whose clocks the page shows.
     pub zone: Zone,
-    /// The last training run, if one was given.
+    /// The last training run, or the last run if none trained.
     pub run: Option<Run>,
     /// Its bundle, or the live one of the store.
     pub bundle: Option<ClassBundle>,
@@ -95,8 +95,10 @@ pub(crate) fn run(
 }
 
 fn read_contents(args: &ReportArgs, document: Sections) -> Result<ClassContents, StepError> {
-    let runs = contents::runs(args, &document)?;
-    let run = runs.into_iter().rev().find(Run::is_training);
+    let mut runs = contents::runs(args, &document)?;
+    // A training that failed early in a cluster has no task that trains.
+    let shown = runs.iter().rposition(Run::is_training).or(runs.len().checked_sub(1));
+    let run = shown.map(|index| runs.swap_remove(index));
     let mut notes = Vec::new();
     let mut bundle = None;
     if let Some(folder) = run.as_ref().and_then(|run| run.there("select/bundle")) {

@@ -5,7 +5,7 @@ mod drawings;
 use contract::classify::{ClassFigures, ClassManifest, EntityClass, Interval, UNKNOWN};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{Page, Section, figure, head, navigation};
+use super::{Page, Section, figure, head, navigation, runs, summary};
 use crate::classify::{ClassContents, ClassHistory};
 use crate::tables::{Cell, Table};
 use crate::units;
@@ -69,7 +69,7 @@ fn header(contents: &ClassContents, classify: Option<&ClassManifest>) -> Markup 
         }
         (Some(_), _) => "every entity has its declared class".to_owned(),
         (None, Some(_)) => "a model was trained".to_owned(),
-        (None, None) => "nothing to show".to_owned(),
+        (None, None) => contents.run.as_ref().map_or("nothing to show", summary::result).to_owned(),
     };
     html! {
         h1 { (name) ": " (headline) }
@@ -353,19 +353,7 @@ fn tree(classify: &ClassManifest) -> Option<Section> {
 
 fn tasks(contents: &ClassContents, tables: &mut Vec<Table>) -> Option<Section> {
     let run = contents.run.as_ref()?;
-    let mut table = Table::new(
-        "tasks",
-        "The tasks of the training run",
-        &[("task", "Task"), ("state", "State"), ("seconds", "#Time"), ("why", "~Why")],
-    );
-    for task in &run.record.tasks {
-        table.push(vec![
-            Cell::text(task.name.as_str()),
-            Cell::text(format!("{:?}", task.state).to_lowercase()),
-            Cell::seconds(task.seconds),
-            Cell::text(task.why.as_str()),
-        ]);
-    }
+    let table = runs::task_table(std::slice::from_ref(run));
     let why = run.deployment.as_ref().map(|it| format!("Version {}: {}.", it.version, it.why));
     let body = html! { @if let Some(why) = why { p { (why) } } (table.html()) };
     tables.push(table);

@@ -81,7 +81,8 @@ fn changes(contents: &Contents, changed: &Table) -> Markup {
     }
 }
 
-fn task_table(runs: &[Run]) -> Table {
+/// Makes the table of the tasks of all runs.
+pub(super) fn task_table(runs: &[Run]) -> Table {
     let mut table = Table::new(
         "tasks",
         "Tasks: why each ran or was reused from an earlier run, with its time and memory (for a \

@@ -50,15 +50,19 @@ fn headline(contents: &Contents) -> String {
             _ => units::counted(alarms, "alarm"),
         };
     }
-    let Some(run) = contents.runs.last() else { return "nothing to show".to_owned() };
+    contents.runs.last().map_or("nothing to show", result).to_owned()
+}
+
+/// Returns in a few words how a run ended.
+pub(super) fn result(run: &Run) -> &'static str {
     match (&run.deployment, run.record.status) {
-        (Some(deployment), _) if deployment.promoted => "a new version went live".to_owned(),
-        (Some(deployment), _) if deployment.live => "the live version was trained again".to_owned(),
-        (Some(_), _) => "a new version was not promoted".to_owned(),
-        (None, RunStatus::Refused) => "the data was refused".to_owned(),
-        (None, RunStatus::Failed) => "the run failed".to_owned(),
-        (None, RunStatus::Done) => "the run is done".to_owned(),
-        (None, RunStatus::Running) => "the run is not finished".to_owned(),
+        (Some(deployment), _) if deployment.promoted => "a new version went live",
+        (Some(deployment), _) if deployment.live => "the live version was trained again",
+        (Some(_), _) => "a new version was not promoted",
+        (None, RunStatus::Refused) => "the data was refused",
+        (None, RunStatus::Failed) => "the run failed",
+        (None, RunStatus::Done) => "the run is done",
+        (None, RunStatus::Running) => "the run is not finished",
     }
 }
 
