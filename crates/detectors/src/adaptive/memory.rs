@@ -47,7 +47,7 @@ pub struct Following {
     pub gate_windows: Vec<usize>,
     /// Newest rows of which one must have a short score above the gate's threshold.
     pub gate_rows: usize,
-    /// Number of newest rows of which one must be unusual without a window for an alarm to
+    /// Number of newest rows that must be unusual without a window, on average, for an alarm to
     /// continue; 0 if only the gate decides.
     pub stay_rows: usize,
 }

@@ -11,8 +11,8 @@
 //! and not only when the event has left the longest window. The short score also bounds the score:
 //! longer windows raise it above the short score by no more than is usual in training. A row at
 //! least as far from usual as the furthest rows of training is scored by its distance from those,
-//! if that is shorter ([`Extremes`]). An open alarm lasts only while one of the newest rows is
-//! unusual without any window ([`Sequence::judged`]): a hysteresis.
+//! if that is shorter ([`Extremes`]). An open alarm lasts only while the newest rows are unusual
+//! without any window, on average ([`Sequence::judged`]): a hysteresis.
 //!
 //! The model scores the rows of each entity in order of time; the state of one entity is a
 //! [`Memory`]. A lasting change is learned within a day: then its alarm ends, and
@@ -51,7 +51,7 @@ pub struct Adaptive {
     following: Following,
     long: Long,
     short: Gate,
-    level: Option<Gate>,
+    stay: Option<Stay>,
 }
 
 /// The score over the windows.
@@ -76,8 +76,17 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// Returns whether one of the scores is unusual.
     fn is_open(&self, scores: &VecDeque<f64>) -> bool {
         scores.iter().any(|score| *score > self.threshold)
+    }
+
+    /// Returns whether the scores, oldest first, are unusual on average: the newest of n has weight
+    /// n, the one before it n - 1, and so on (a linearly weighted moving average).
+    fn is_open_on_average(&self, scores: &VecDeque<f64>) -> bool {
+        let weighted =
+            (1..).zip(scores).map(|(weight, score)| f64::from(weight) * (score - self.threshold));
+        weighted.sum::<f64>() > 0.0
     }
 
     fn write(&self, names: &GateNames, tensors: &mut Tensors) {
@@ -88,6 +97,41 @@ impl Gate {
     fn read(names: &GateNames, features: usize, tensors: &mut Tensors) -> Result<Self, StepError> {
         let distance = Distance::read(names.prefix, features, tensors)?;
         Ok(Self { distance, threshold: tensors.take_number(names.threshold)? })
+    }
+}
+
+/// What the newest rows must exceed for an alarm to last.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stay {
+    /// The score without a window: the mean of the newest [`Following::stay_rows`] rows.
+    pub level: Gate,
+    /// Threshold of the newest row's short score; negative infinity in bundles of earlier versions.
+    pub short_threshold: f64,
+}
+
+impl Stay {
+    fn lasts(&self, memory: &Memory) -> bool {
+        let short = memory.short_scores.back();
+        short.is_some_and(|short| *short > self.short_threshold)
+            && self.level.is_open_on_average(&memory.level_scores)
+    }
+
+    fn write(&self, tensors: &mut Tensors) {
+        self.level.write(&LEVEL, tensors);
+        if self.short_threshold.is_finite() {
+            tensors.insert_f64(SHORT_STAY_THRESHOLD, &[1], vec![self.short_threshold]);
+        }
+    }
+
+    fn read(columns: usize, tensors: &mut Tensors) -> Result<Self, StepError> {
+        let level = Gate::read(&LEVEL, columns, tensors)?;
+        let has_threshold = tensors.shape(SHORT_STAY_THRESHOLD).is_some();
+        let short_threshold = if has_threshold {
+            tensors.take_number(SHORT_STAY_THRESHOLD)?
+        } else {
+            f64::NEG_INFINITY
+        };
+        Ok(Self { level, short_threshold })
     }
 }
 
@@ -105,27 +149,30 @@ struct GateNames {
 const SHORT: GateNames = GateNames { prefix: "short", threshold: "gate_threshold" };
 const LEVEL: GateNames = GateNames { prefix: "level", threshold: "level_threshold" };
 
+/// Name of the tensor of the threshold of a short score for an alarm to last.
+const SHORT_STAY_THRESHOLD: &str = "short_stay_threshold";
+
 impl Adaptive {
     /// Makes the model; the distances must be over the features of the windows, those of the gate,
-    /// and, for `level`, no window. `level` is set if [`Following::stay_rows`] is not 0.
+    /// and, for `stay`, no window. `stay` is set if [`Following::stay_rows`] is not 0.
     /// [`Long::most_above_short`] bounds the score: it exceeds the highest short score of the newest
     /// [`Following::gate_rows`] rows by at most this value.
     pub fn new(
         following: Following,
         long: Long,
         short: Gate,
-        level: Option<Gate>,
+        stay: Option<Stay>,
     ) -> Result<Self, StepError> {
         let features = [&following.windows, &following.gate_windows];
         let features = features.map(|windows| following.features(windows));
-        let fits = |level: &Gate| level.distance.features() == following.columns();
+        let fits = |stay: &Stay| stay.level.distance.features() == following.columns();
         if features != [long.distance.features(), short.distance.features()]
-            || !level.as_ref().is_none_or(fits)
-            || level.is_some() != (following.stay_rows > 0)
+            || !stay.as_ref().is_none_or(fits)
+            || stay.is_some() != (following.stay_rows > 0)
         {
             return Err(StepError::bug("the distances are not over the features of the windows"));
         }
-        Ok(Self { following, long, short, level })
+        Ok(Self { following, long, short, stay })
     }
 
     /// Returns how signals are followed.
@@ -162,10 +209,10 @@ impl Sequence for Adaptive {
         let extremes = Extremes::read(EXTREMES, &distance, tensors)?;
         let long = Long { distance, most_above_short: bound, extremes };
         let short = Gate::read(&SHORT, following.features(&following.gate_windows), tensors)?;
-        let level = (following.stay_rows > 0)
-            .then(|| Gate::read(&LEVEL, following.columns(), tensors))
+        let stay = (following.stay_rows > 0)
+            .then(|| Stay::read(following.columns(), tensors))
             .transpose()?;
-        Self::new(following, long, short, level)
+        Self::new(following, long, short, stay)
     }
 
     fn tensors(&self) -> Tensors {
@@ -178,8 +225,8 @@ impl Sequence for Adaptive {
         }
         extremes.write(EXTREMES, distance.features(), &mut tensors);
         self.short.write(&SHORT, &mut tensors);
-        if let Some(level) = &self.level {
-            level.write(&LEVEL, &mut tensors);
+        if let Some(stay) = &self.stay {
+            stay.write(&mut tensors);
         }
         tensors
     }
@@ -212,24 +259,24 @@ impl Sequence for Adaptive {
         let nearer = extremes.nearer(distance, &features, |_| true);
         let decision = extremes.lowered(long.min(highest + most_above_short), nearer);
         let mut open = self.short.is_open(&memory.short_scores);
-        if let Some(level) = &self.level {
-            let score = level.distance.score(&self.features(memory, &[]));
+        if let Some(stay) = &self.stay {
+            let score = stay.level.distance.score(&self.features(memory, &[]));
             push(&mut memory.level_scores, score, following.stay_rows);
             if memory.alarmed || memory.ended {
-                open = level.is_open(&memory.level_scores);
+                open = stay.lasts(memory);
             }
         }
         Step { decision, open }
     }
 
-    /// An open alarm lasts only while one of the newest rows is unusual by itself, because windows
-    /// react more slowly. It does not start again because of older rows in the windows: until the
-    /// gate has closed once, a new alarm needs a row that is unusual by itself.
+    /// An open alarm lasts only while the newest rows are unusual by themselves, on average, because
+    /// windows react more slowly. It does not start again because of older rows in the windows: until
+    /// the gate has closed once, a new alarm needs rows that are unusual by themselves.
     fn judged(&self, memory: &mut Memory, alarmed: bool) {
         let ended = memory.ended || (memory.alarmed && !alarmed);
         memory.ended =
-            self.level.is_some() && ended && !alarmed && self.short.is_open(&memory.short_scores);
-        memory.note_alarm(self.level.is_some() && alarmed);
+            self.stay.is_some() && ended && !alarmed && self.short.is_open(&memory.short_scores);
+        memory.note_alarm(self.stay.is_some() && alarmed);
     }
 
     fn notices(&self, memory: &Memory) -> Notices {

@@ -60,11 +60,13 @@ pub struct Adaptive {
     /// Share of training rows that the short score calls usual, 0 to 1. With a larger share the
     /// gate opens less often.
     pub gate_share: f64,
-    /// An alarm continues only while one of this many of the newest rows is unusual by itself, 0 to
-    /// 1440, so that it ends when the signals are normal again. With 0 only the gate ends alarms.
+    /// An alarm continues only while the mean score of this many of the newest rows, each by itself,
+    /// is unusual, 0 to 1440, so that it ends when the signals are normal again. Newer rows have more
+    /// weight: with 3 rows, weights of 3, 2 and 1. With 0 only the gate ends alarms.
     pub stay_rows: u32,
-    /// Share of training rows that are usual by themselves, 0 to 1. With a larger share alarms end
-    /// sooner.
+    /// Share of training rows that are usual by themselves, 0 to 1, and share that the short score
+    /// calls usual: an alarm continues only while the newest rows are unusual by both. With a larger
+    /// share alarms end sooner.
     pub stay_gate_share: f64,
 }
 
@@ -84,7 +86,7 @@ impl Default for Adaptive {
             gate_window_rows: vec![5],
             gate_rows: 5,
             gate_share: 0.9,
-            stay_rows: 2,
+            stay_rows: 3,
             stay_gate_share: 0.95,
         }
     }

@@ -171,7 +171,9 @@ def judge(long, short, level, count):
         thresholds.append(threshold - stay_below if rows else again)
         recent.append(short[row])
         gate_open = max(recent) > gate
-        may = max(level[row - 1 : row + 1]) > bare if standing or ended else gate_open
+        newest = np.average(level[row - 2 : row + 1], weights=[1, 2, 3])
+        lasts = newest > bare and short[row] > np.quantile(short[warm:count], 0.95)
+        may = lasts if standing or ended else gate_open
         before, standing = standing, bool(long[row] > thresholds[-1] and may)
         ended = bool((ended or before) and not standing and gate_open)
         alarms.append(standing)
