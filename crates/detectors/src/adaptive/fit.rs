@@ -23,7 +23,7 @@ use self::moments::Moments;
 use self::pass::Pass;
 use self::rows::InMemory;
 use super::settings::Adaptive as Settings;
-use super::{Adaptive, Distance, Following, Gate, Long, Memory, Stay};
+use super::{Adaptive, Distance, Following, Gate, Long, Memory};
 use crate::Training;
 use crate::fit::parts::Rows;
 use crate::fit::{self, FitError, Fitter, Unchecked};
@@ -143,24 +143,19 @@ pub fn fit_rows(settings: &Settings, rows: &impl Rows) -> Result<Fitted, FitErro
     let without = [&long.without[..], &short.without, &level.without];
     let scored = pass.score(without, &known, &long.whole)?;
     let training = Training { scores: scored.long, memories: scored.memories };
-    let mut usual = scored.usual;
-    usual.short.sort_unstable_by(f64::total_cmp);
-    usual.level.sort_unstable_by(f64::total_cmp);
-    let gate = |distances: Distances, scores: &[f64], share: f64| Gate {
-        distance: distances.whole,
-        threshold: quantile(scores, share),
+    let gate = |distances: Distances, mut scores: Vec<f64>, share: f64| {
+        scores.sort_unstable_by(f64::total_cmp);
+        Gate { distance: distances.whole, threshold: quantile(&scores, share) }
     };
-    let short = gate(short, &usual.short, settings.gate_share);
-    let stay = (following.stay_rows > 0).then(|| Stay {
-        level: gate(level, &usual.level, settings.stay_gate_share),
-        short_threshold: quantile(&usual.short, settings.stay_gate_share),
-    });
+    let short = gate(short, scored.usual.short, settings.gate_share);
+    let level = (following.stay_rows > 0)
+        .then(|| gate(level, scored.usual.level, settings.stay_gate_share));
     let long = Long {
         distance: long.whole,
         most_above_short: scored.most_above_short,
         extremes: scored.extremes,
     };
-    let model = Adaptive::new(following, long, short, stay).map_err(FitError::Model)?;
+    let model = Adaptive::new(following, long, short, level).map_err(FitError::Model)?;
     Ok(Fitted { model, training })
 }
 

@@ -51,7 +51,7 @@ pub struct Adaptive {
     following: Following,
     long: Long,
     short: Gate,
-    stay: Option<Stay>,
+    level: Option<Gate>,
 }
 
 /// The score over the windows.
@@ -100,41 +100,6 @@ impl Gate {
     }
 }
 
-/// What the newest rows must exceed for an alarm to last.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Stay {
-    /// The score without a window: the mean of the newest [`Following::stay_rows`] rows.
-    pub level: Gate,
-    /// Threshold of the newest row's short score; negative infinity in bundles of earlier versions.
-    pub short_threshold: f64,
-}
-
-impl Stay {
-    fn lasts(&self, memory: &Memory) -> bool {
-        let short = memory.short_scores.back();
-        short.is_some_and(|short| *short > self.short_threshold)
-            && self.level.is_open_on_average(&memory.level_scores)
-    }
-
-    fn write(&self, tensors: &mut Tensors) {
-        self.level.write(&LEVEL, tensors);
-        if self.short_threshold.is_finite() {
-            tensors.insert_f64(SHORT_STAY_THRESHOLD, &[1], vec![self.short_threshold]);
-        }
-    }
-
-    fn read(columns: usize, tensors: &mut Tensors) -> Result<Self, StepError> {
-        let level = Gate::read(&LEVEL, columns, tensors)?;
-        let has_threshold = tensors.shape(SHORT_STAY_THRESHOLD).is_some();
-        let short_threshold = if has_threshold {
-            tensors.take_number(SHORT_STAY_THRESHOLD)?
-        } else {
-            f64::NEG_INFINITY
-        };
-        Ok(Self { level, short_threshold })
-    }
-}
-
 /// Name of the tensor of the bound, and how the names of the tensors of extremes begin.
 const MOST_ABOVE_SHORT: &str = "most_above_short";
 const EXTREMES: &str = "extremes";
@@ -149,30 +114,27 @@ struct GateNames {
 const SHORT: GateNames = GateNames { prefix: "short", threshold: "gate_threshold" };
 const LEVEL: GateNames = GateNames { prefix: "level", threshold: "level_threshold" };
 
-/// Name of the tensor of the threshold of a short score for an alarm to last.
-const SHORT_STAY_THRESHOLD: &str = "short_stay_threshold";
-
 impl Adaptive {
     /// Makes the model; the distances must be over the features of the windows, those of the gate,
-    /// and, for `stay`, no window. `stay` is set if [`Following::stay_rows`] is not 0.
+    /// and, for `level`, no window. `level` is set if [`Following::stay_rows`] is not 0.
     /// [`Long::most_above_short`] bounds the score: it exceeds the highest short score of the newest
     /// [`Following::gate_rows`] rows by at most this value.
     pub fn new(
         following: Following,
         long: Long,
         short: Gate,
-        stay: Option<Stay>,
+        level: Option<Gate>,
     ) -> Result<Self, StepError> {
         let features = [&following.windows, &following.gate_windows];
         let features = features.map(|windows| following.features(windows));
-        let fits = |stay: &Stay| stay.level.distance.features() == following.columns();
+        let fits = |level: &Gate| level.distance.features() == following.columns();
         if features != [long.distance.features(), short.distance.features()]
-            || !stay.as_ref().is_none_or(fits)
-            || stay.is_some() != (following.stay_rows > 0)
+            || !level.as_ref().is_none_or(fits)
+            || level.is_some() != (following.stay_rows > 0)
         {
             return Err(StepError::bug("the distances are not over the features of the windows"));
         }
-        Ok(Self { following, long, short, stay })
+        Ok(Self { following, long, short, level })
     }
 
     /// Returns how signals are followed.
@@ -209,10 +171,10 @@ impl Sequence for Adaptive {
         let extremes = Extremes::read(EXTREMES, &distance, tensors)?;
         let long = Long { distance, most_above_short: bound, extremes };
         let short = Gate::read(&SHORT, following.features(&following.gate_windows), tensors)?;
-        let stay = (following.stay_rows > 0)
-            .then(|| Stay::read(following.columns(), tensors))
+        let level = (following.stay_rows > 0)
+            .then(|| Gate::read(&LEVEL, following.columns(), tensors))
             .transpose()?;
-        Self::new(following, long, short, stay)
+        Self::new(following, long, short, level)
     }
 
     fn tensors(&self) -> Tensors {
@@ -225,8 +187,8 @@ impl Sequence for Adaptive {
         }
         extremes.write(EXTREMES, distance.features(), &mut tensors);
         self.short.write(&SHORT, &mut tensors);
-        if let Some(stay) = &self.stay {
-            stay.write(&mut tensors);
+        if let Some(level) = &self.level {
+            level.write(&LEVEL, &mut tensors);
         }
         tensors
     }
@@ -259,11 +221,11 @@ impl Sequence for Adaptive {
         let nearer = extremes.nearer(distance, &features, |_| true);
         let decision = extremes.lowered(long.min(highest + most_above_short), nearer);
         let mut open = self.short.is_open(&memory.short_scores);
-        if let Some(stay) = &self.stay {
-            let score = stay.level.distance.score(&self.features(memory, &[]));
+        if let Some(level) = &self.level {
+            let score = level.distance.score(&self.features(memory, &[]));
             push(&mut memory.level_scores, score, following.stay_rows);
             if memory.alarmed || memory.ended {
-                open = stay.lasts(memory);
+                open = level.is_open_on_average(&memory.level_scores);
             }
         }
         Step { decision, open }
@@ -275,8 +237,8 @@ impl Sequence for Adaptive {
     fn judged(&self, memory: &mut Memory, alarmed: bool) {
         let ended = memory.ended || (memory.alarmed && !alarmed);
         memory.ended =
-            self.stay.is_some() && ended && !alarmed && self.short.is_open(&memory.short_scores);
-        memory.note_alarm(self.stay.is_some() && alarmed);
+            self.level.is_some() && ended && !alarmed && self.short.is_open(&memory.short_scores);
+        memory.note_alarm(self.level.is_some() && alarmed);
     }
 
     fn notices(&self, memory: &Memory) -> Notices {

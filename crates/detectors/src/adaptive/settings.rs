@@ -64,9 +64,8 @@ pub struct Adaptive {
     /// is unusual, 0 to 1440, so that it ends when the signals are normal again. Newer rows have more
     /// weight: with 3 rows, weights of 3, 2 and 1. With 0 only the gate ends alarms.
     pub stay_rows: u32,
-    /// Share of training rows that are usual by themselves, 0 to 1, and share that the short score
-    /// calls usual: an alarm continues only while the newest rows are unusual by both. With a larger
-    /// share alarms end sooner.
+    /// Share of training rows that are usual by themselves, 0 to 1. With a larger share alarms end
+    /// sooner.
     pub stay_gate_share: f64,
 }
 

@@ -172,8 +172,7 @@ def judge(long, short, level, count):
         recent.append(short[row])
         gate_open = max(recent) > gate
         newest = np.average(level[row - 2 : row + 1], weights=[1, 2, 3])
-        lasts = newest > bare and short[row] > np.quantile(short[warm:count], 0.95)
-        may = lasts if standing or ended else gate_open
+        may = newest > bare if standing or ended else gate_open
         before, standing = standing, bool(long[row] > thresholds[-1] and may)
         ended = bool((ended or before) and not standing and gate_open)
         alarms.append(standing)
