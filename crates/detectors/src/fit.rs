@@ -21,7 +21,7 @@ use serde_json::Value;
 
 pub use error::FitError;
 pub use fitter::{ClassesJob, FitClasses, FitOptions, FitRows, FitSequence, Fitted, Fitter, Job};
-pub use params::Unchecked;
+pub use params::{Params, ValidParams};
 pub use supervised::FittedClasses;
 
 /// Warns of features that have no value in any training row.

@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use detectors::Scaling;
-use detectors::autoencoder::fit::AutoencoderParams;
+use detectors::autoencoder::fit::{AutoencoderParams, NetworkOptions};
+use detectors::fit::FitOptions;
 use detectors::isolation_forest::fit::IsolationForestParams;
 use detectors::one_class_svm::fit::OneClassSvmParams;
 use detectors::settings::{Autoencoder, IsolationForest, OneClassSvm};
@@ -32,18 +33,22 @@ fn main() -> Result<()> {
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     if wanted("svm") {
         let settings = OneClassSvm { scaling: Scaling::ZScore, ..OneClassSvm::default() };
-        let params = OneClassSvmParams::new(settings, 0, threads);
+        let params = OneClassSvmParams::new(settings, FitOptions { seed: 0, threads });
         let fitted = measured("one_class_svm fit", RUNS, || params.fit(&rows))?;
         score("one_class_svm score", &fitted.model, rows.records(), threads)?;
     }
     if wanted("forest") {
-        let params = IsolationForestParams::new(IsolationForest::default(), 0, threads);
+        let params =
+            IsolationForestParams::new(IsolationForest::default(), FitOptions { seed: 0, threads });
         let forest = measured("isolation_forest fit", RUNS, || params.fit(&rows))?;
         let many = read(&many, columns)?;
         score("isolation_forest score 1M", &forest, &many, threads)?;
     }
     if wanted("autoencoder") {
-        let params = AutoencoderParams::new(Autoencoder::default(), 0, None);
+        let params = AutoencoderParams::new(
+            Autoencoder::default(),
+            NetworkOptions { seed: 0, validation: None },
+        );
         let fitted = measured("autoencoder fit", RUNS, || params.fit(&rows))?;
         score("autoencoder score", &fitted.model, rows.records(), threads)?;
     }

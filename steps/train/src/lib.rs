@@ -25,8 +25,8 @@ use contract::steps::TrainArgs;
 use contract::trial::Trial;
 use contract::{DetectorKind, FeatureContract, Outcome, StepError, artifact};
 use detectors::fit::{
-    ClassesJob, FitClasses, FitError, FitRows, FitSequence, Fitted, Fitter, Job, parameters,
-    warn_of_empty,
+    ClassesJob, FitClasses, FitError, FitOptions, FitRows, FitSequence, Fitted, Fitter, Job,
+    parameters, warn_of_empty,
 };
 use detectors::sequence::TRAINING_FILE;
 use detectors::settings::Models;
@@ -88,8 +88,7 @@ fn run_rows(
     let normal = normal_rows(&validation, &document.labels.normal);
     let job = Job {
         models: &document.models,
-        seed: args.seed,
-        threads: usize::from(args.common.threads),
+        options: options(args),
         validation: &|| matrix(&validation.select(&normal)),
     };
     let of_model = |error: FitError| error.of_model(kind.name());
@@ -101,7 +100,7 @@ fn run_rows(
             parameters: fixed_parameters(&document.models, kind),
             search,
             seed: args.seed,
-            threads: job.threads,
+            threads: job.options.threads,
             train: &train,
             validation: &validation,
             normal: &document.labels.normal,
@@ -188,12 +187,7 @@ fn run_supervised(
     warn_of_empty_columns(&table, outcome);
     outcome.count("labelled_rows", labelled.class.len());
     outcome.count("classes", labelled.classes.names.len());
-    let job = ClassesJob {
-        models: &document.models,
-        seed: args.seed,
-        threads: usize::from(args.common.threads),
-        labelled: &labelled,
-    };
+    let job = ClassesJob { models: &document.models, options: options(args), labelled: &labelled };
     let fitted = fit(&job, outcome).map_err(|error| error.of_model(kind))?;
     outcome.details.insert("cross_validation".to_owned(), fitted.cross_validation.clone());
     outcome.count("model_bytes", fitted.model.len());
@@ -211,6 +205,10 @@ fn run_supervised(
         cross_validation: Some(fitted.cross_validation),
     };
     write(args, &manifest, &fitted.model, None)
+}
+
+fn options(args: &TrainArgs) -> FitOptions {
+    FitOptions { seed: args.seed, threads: usize::from(args.common.threads) }
 }
 
 /// Returns the parameters of a kind that the document sets, without its search.
@@ -232,7 +230,8 @@ fn searched(
     let searched = hunt.run(|parameters, rows| {
         let models = with_parameters(hunt.kind, parameters)?;
         let rows = DatasetBase::new(matrix(rows), ());
-        let job = Job { models: &models, threads: 1, ..*job };
+        let options = FitOptions { threads: 1, ..job.options };
+        let job = Job { models: &models, options, ..*job };
         Ok(fit(&job, &rows, &mut Outcome::start("trial"))?.model)
     })?;
     outcome.count("trials", searched.trials.len());

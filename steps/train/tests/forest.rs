@@ -1,5 +1,6 @@
 //! Scoring of many rows by a grown isolation forest, against one row at a time.
 
+use detectors::fit::FitOptions;
 use detectors::isolation_forest::fit::IsolationForestParams;
 use detectors::settings::IsolationForest;
 use linfa::dataset::DatasetBase;
@@ -33,7 +34,9 @@ fn many_rows_score_to_the_last_bit_as_each_of_them_alone() {
         let settings =
             IsolationForest { trees: 20, samples, extension, ..IsolationForest::default() };
         let dataset = DatasetBase::new(rows(1000, columns), ());
-        let forest = IsolationForestParams::new(settings, 3, 1).fit(&dataset).unwrap();
+        let forest = IsolationForestParams::new(settings, FitOptions { seed: 3, threads: 1 })
+            .fit(&dataset)
+            .unwrap();
         let others = rows(1300, columns) * 1.5;
         let together = forest.decision(others.view(), 2);
         let alone: Vec<f64> = (0..others.nrows())
@@ -45,7 +48,8 @@ fn many_rows_score_to_the_last_bit_as_each_of_them_alone() {
 
 #[test]
 fn the_shares_of_a_forest_name_the_column_that_is_off() {
-    let forest = IsolationForestParams::new(IsolationForest::default(), 3, 1);
+    let forest =
+        IsolationForestParams::new(IsolationForest::default(), FitOptions { seed: 3, threads: 1 });
     let forest = forest.fit(&DatasetBase::new(rows(1000, 8), ())).unwrap();
     let mut row = rows(1, 8).row(0).to_owned();
     row.fill(0.1);

@@ -16,13 +16,14 @@ use contract::artifact::{self, sha256};
 use contract::bundle::{BundleManifest, CandidateManifest, FileRecord, Provenance};
 use contract::rules::{Combine, QuantileThreshold, Threshold, Vote};
 use contract::{Decimal, Span, Timestamp};
-use detectors::autoencoder::fit::AutoencoderParams;
+use detectors::autoencoder::fit::{AutoencoderParams, NetworkOptions};
 use detectors::class_trees::Classes;
 use detectors::decision_tree::fit::DecisionTreeParams;
+use detectors::fit::FitOptions;
 use detectors::isolation_forest::fit::IsolationForestParams;
 use detectors::mahalanobis::fit::MahalanobisParams;
 use detectors::one_class_svm::fit::OneClassSvmParams;
-use detectors::random_forest::fit::RandomForestParams;
+use detectors::random_forest::fit::{ForestOptions, RandomForestParams};
 use detectors::settings::{
     Autoencoder, DecisionTree, IsolationForest, Mahalanobis, OneClassSvm, RandomForest, ZScore,
 };
@@ -60,20 +61,30 @@ fn detectors(threads: usize) -> Vec<Box<dyn Detector>> {
     let rows = DatasetBase::new(rows, ());
     let names = ["fault", "normal"].map(str::to_owned).to_vec();
     let classes = || Classes { names: names.clone(), normal: vec![false, true] };
-    let svm = |settings| OneClassSvmParams::new(settings, 7, threads).fit(&rows).unwrap().model;
+    let svm = |settings| {
+        OneClassSvmParams::new(settings, FitOptions { seed: 7, threads }).fit(&rows).unwrap().model
+    };
     let autoencoder = Autoencoder { normalise_residuals: true, ..Autoencoder::default() };
     let tree = DecisionTreeParams::new(DecisionTree::default(), classes());
     let forest = RandomForest { trees: 10, ..RandomForest::default() };
-    let forest = RandomForestParams::new(forest, classes(), 7, threads);
-    let isolation = IsolationForestParams::new(IsolationForest::default(), 7, threads);
+    let fit = FitOptions { seed: 7, threads };
+    let options = ForestOptions { classes: classes(), fit, rows_of_a_tree: None };
+    let forest = RandomForestParams::new(forest, options);
+    let isolation =
+        IsolationForestParams::new(IsolationForest::default(), FitOptions { seed: 7, threads });
     vec![
-        Box::new(AutoencoderParams::new(autoencoder, 7, None).fit(&rows).unwrap().model),
+        Box::new(
+            AutoencoderParams::new(autoencoder, NetworkOptions { seed: 7, validation: None })
+                .fit(&rows)
+                .unwrap()
+                .model,
+        ),
         Box::new(tree.fit(&labelled).unwrap()),
         Box::new(isolation.fit(&rows).unwrap()),
-        Box::new(MahalanobisParams::new(Mahalanobis::default()).fit(&rows).unwrap()),
+        Box::new(MahalanobisParams::from(Mahalanobis::default()).fit(&rows).unwrap()),
         Box::new(svm(OneClassSvm::default())),
         Box::new(forest.fit(&labelled).unwrap()),
-        Box::new(ZScoreParams::new(ZScore::default()).fit(&rows).unwrap()),
+        Box::new(ZScoreParams::from(ZScore::default()).fit(&rows).unwrap()),
         // The approximation for many rows comes last, because a bundle accepts only one such
         // machine.
         Box::new(svm(OneClassSvm { max_exact_rows: 300, ..OneClassSvm::default() })),

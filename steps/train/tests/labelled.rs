@@ -6,8 +6,9 @@ use detectors::class_trees::{Calibration, Classes};
 use detectors::decision_tree::fit::DecisionTreeParams;
 use detectors::diagnosis::fit::DiagnoseParams;
 use detectors::fit::FitError;
+use detectors::fit::FitOptions;
 use detectors::fit::labelled::Labelled;
-use detectors::random_forest::fit::RandomForestParams;
+use detectors::random_forest::fit::{ForestOptions, RandomForestParams};
 use detectors::settings::{DecisionTree, Diagnose, RandomForest};
 use linfa::dataset::DatasetBase;
 use linfa::traits::{Fit as _, Predict as _};
@@ -54,7 +55,7 @@ fn tree(settings: DecisionTree, rows: &Rows) -> Result<ClassTrees, FitError> {
 }
 
 fn forest(settings: RandomForest, seed: u64, rows: &Rows) -> Result<ClassTrees, FitError> {
-    RandomForestParams::new(settings, classes(), seed, 2).check()?.fit(rows)
+    RandomForestParams::new(settings, forest_options(seed, 2)).check()?.fit(rows)
 }
 
 fn small_forest() -> RandomForest {
@@ -164,7 +165,7 @@ fn a_model_comes_back_from_its_file_to_the_last_bit_on_any_number_of_threads() {
         }
     }
     let save = |threads| {
-        let params = RandomForestParams::new(small_forest(), classes(), 3, threads);
+        let params = RandomForestParams::new(small_forest(), forest_options(3, threads));
         models::save(&params.fit(&reference.train).unwrap()).unwrap()
     };
     assert_eq!(save(1), save(2));
@@ -325,9 +326,14 @@ fn faults(kinds: &[(&str, usize)]) -> Labelled {
     }
 }
 
+fn forest_options(seed: u64, threads: usize) -> ForestOptions {
+    let fit = FitOptions { seed, threads };
+    ForestOptions { classes: classes(), fit, rows_of_a_tree: None }
+}
+
 fn second_stage() -> DiagnoseParams {
     let settings = Diagnose { random_forest: small_forest(), ..Diagnose::default() };
-    DiagnoseParams::new(settings, 3, 2)
+    DiagnoseParams::new(settings, FitOptions { seed: 3, threads: 2 })
 }
 
 #[test]

@@ -2,7 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 use detectors::Scaling;
-use detectors::autoencoder::fit::AutoencoderParams;
+use detectors::autoencoder::fit::{AutoencoderParams, NetworkOptions};
+use detectors::fit::FitOptions;
 use detectors::isolation_forest::fit::IsolationForestParams;
 use detectors::mahalanobis::fit::MahalanobisParams;
 use detectors::one_class_svm::fit::OneClassSvmParams;
@@ -39,14 +40,15 @@ fn fitted_on(rows: &Array2<f64>, threads: usize) -> Vec<Box<dyn Detector>> {
         learning_rate: 0.01,
         ..Autoencoder::default()
     };
-    let autoencoder = AutoencoderParams::new(autoencoder, 1, None);
+    let autoencoder =
+        AutoencoderParams::new(autoencoder, NetworkOptions { seed: 1, validation: None });
     let forest = IsolationForest { extension: 3, ..IsolationForest::default() };
-    let forest = IsolationForestParams::new(forest, 1, threads);
+    let forest = IsolationForestParams::new(forest, FitOptions { seed: 1, threads });
     let mahalanobis =
-        MahalanobisParams::new(Mahalanobis { ridge: 0.01, min_std: 0.0, search: None });
+        MahalanobisParams::from(Mahalanobis { ridge: 0.01, min_std: 0.0, search: None });
     let svm = OneClassSvm { scaling: Scaling::ZScore, ..OneClassSvm::default() };
-    let svm = OneClassSvmParams::new(svm, 1, threads);
-    let z_score = ZScoreParams::new(ZScore::default());
+    let svm = OneClassSvmParams::new(svm, FitOptions { seed: 1, threads });
+    let z_score = ZScoreParams::from(ZScore::default());
     vec![
         Box::new(autoencoder.fit(&dataset).unwrap().model),
         Box::new(forest.fit(&dataset).unwrap()),
@@ -146,11 +148,20 @@ fn poor_rows_give_finite_scores_and_one_row_is_refused() {
     }
     let one = DatasetBase::new(Array2::zeros((1, 3)), ());
     let refusals = [
-        ZScoreParams::new(ZScore::default()).fit(&one).map(drop),
-        MahalanobisParams::new(Mahalanobis::default()).fit(&one).map(drop),
-        OneClassSvmParams::new(OneClassSvm::default(), 1, 1).fit(&one).map(drop),
-        IsolationForestParams::new(IsolationForest::default(), 1, 1).fit(&one).map(drop),
-        AutoencoderParams::new(Autoencoder::default(), 1, None).fit(&one).map(drop),
+        ZScoreParams::from(ZScore::default()).fit(&one).map(drop),
+        MahalanobisParams::from(Mahalanobis::default()).fit(&one).map(drop),
+        OneClassSvmParams::new(OneClassSvm::default(), FitOptions { seed: 1, threads: 1 })
+            .fit(&one)
+            .map(drop),
+        IsolationForestParams::new(IsolationForest::default(), FitOptions { seed: 1, threads: 1 })
+            .fit(&one)
+            .map(drop),
+        AutoencoderParams::new(
+            Autoencoder::default(),
+            NetworkOptions { seed: 1, validation: None },
+        )
+        .fit(&one)
+        .map(drop),
     ];
     for refusal in refusals {
         assert_eq!(refusal.unwrap_err().to_string(), "1 rows to fit on, needed are 2");
@@ -177,11 +188,15 @@ fn the_seed_decides_and_another_seed_changes_the_random_models() {
     let train = rows(300, 300);
     let dataset = DatasetBase::new(train.clone(), ());
     let forest = |seed| {
-        let params = IsolationForestParams::new(IsolationForest::default(), seed, 1);
+        let params =
+            IsolationForestParams::new(IsolationForest::default(), FitOptions { seed, threads: 1 });
         models::save(&params.fit(&dataset).unwrap()).unwrap()
     };
     let network = |seed| {
-        let params = AutoencoderParams::new(Autoencoder::default(), seed, None);
+        let params = AutoencoderParams::new(
+            Autoencoder::default(),
+            NetworkOptions { seed, validation: None },
+        );
         models::save(&params.fit(&dataset).unwrap().model).unwrap()
     };
     assert_eq!((forest(1), network(1)), (forest(1), network(1)));
@@ -196,7 +211,9 @@ fn training_ends_early_when_the_validation_rows_gain_nothing_and_keeps_the_best_
         Autoencoder { epochs: 500, learning_rate: 0.03, patience: 3, ..Autoencoder::default() };
     // Validation rows that are nothing like the training rows get worse soon.
     let validation = Some(rows(100, 0));
-    let fitted = AutoencoderParams::new(settings, 1, validation).fit(&dataset).unwrap();
+    let fitted = AutoencoderParams::new(settings, NetworkOptions { seed: 1, validation })
+        .fit(&dataset)
+        .unwrap();
     assert!(fitted.losses.len() < 500, "{} passes", fitted.losses.len());
     let losses = &fitted.validation_losses;
     let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
@@ -209,7 +226,10 @@ fn normalised_residuals_average_one_on_the_training_rows() {
     let train = rows(300, 300);
     let dataset = DatasetBase::new(train.clone(), ());
     let settings = Autoencoder { normalise_residuals: true, ..Autoencoder::default() };
-    let model = AutoencoderParams::new(settings, 1, None).fit(&dataset).unwrap().model;
+    let model = AutoencoderParams::new(settings, NetworkOptions { seed: 1, validation: None })
+        .fit(&dataset)
+        .unwrap()
+        .model;
     let decisions = model.decision(train.view(), 1);
     let mean = decisions.iter().sum::<f64>() / decisions.len() as f64;
     assert!((mean - 1.0).abs() < 1e-6, "{mean}");

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 use detectors::Scaling;
+use detectors::fit::FitOptions;
 use detectors::isolation_forest::fit::IsolationForestParams;
 use detectors::mahalanobis::fit::MahalanobisParams;
 use detectors::one_class_svm::fit::OneClassSvmParams;
@@ -64,7 +65,10 @@ fn svm_decisions_match_scikit_learn() {
     let reference = reference();
     for case in reference.json["one_class_svm"].as_array().unwrap() {
         let (nu, gamma) = (case["nu"].as_f64().unwrap(), case["gamma"].as_f64().unwrap());
-        let params = OneClassSvmParams::new(svm(nu, gamma, Scaling::MinMax), 0, 1);
+        let params = OneClassSvmParams::new(
+            svm(nu, gamma, Scaling::MinMax),
+            FitOptions { seed: 0, threads: 1 },
+        );
         let model = params.fit(&dataset(&reference.train)).unwrap().model;
         let expected = numbers(&case["decision"]);
         let difference = worst_difference(&model.decision(reference.test.view(), 1), &expected);
@@ -85,7 +89,9 @@ fn shrinking_and_a_small_cache_change_nothing() {
     });
     let fit = |cache_mib, threads| {
         let settings = OneClassSvm { cache_mib, ..svm(0.4, 2.0, Scaling::ZScore) };
-        OneClassSvmParams::new(settings, 0, threads).fit(&dataset(&rows)).unwrap()
+        OneClassSvmParams::new(settings, FitOptions { seed: 0, threads })
+            .fit(&dataset(&rows))
+            .unwrap()
     };
     let (large, small) = (fit(64, 1), fit(1, 2));
     assert!(large.converged && large.iterations > 1000, "{} iterations", large.iterations);
@@ -97,7 +103,8 @@ fn shrinking_and_a_small_cache_change_nothing() {
 #[test]
 fn svm_decisions_match_linfa() {
     let reference = reference();
-    let ours = OneClassSvmParams::new(svm(0.1, 0.2, Scaling::ZScore), 0, 1);
+    let ours =
+        OneClassSvmParams::new(svm(0.1, 0.2, Scaling::ZScore), FitOptions { seed: 0, threads: 1 });
     let ours = ours.fit(&dataset(&reference.train)).unwrap().model;
     let scaler = models::Scaler::fit(reference.train.view(), models::Scaling::ZScore);
     let scaled = scaler.transform(reference.train.view());
@@ -120,8 +127,11 @@ fn approximated_svm_ranks_like_the_exact_one() {
     let reference = reference();
     let exact = svm(0.1, 0.2, Scaling::ZScore);
     let approximate = OneClassSvm { max_exact_rows: 100, ..exact.clone() };
-    let fit =
-        |settings| OneClassSvmParams::new(settings, 3, 2).fit(&dataset(&reference.train)).unwrap();
+    let fit = |settings| {
+        OneClassSvmParams::new(settings, FitOptions { seed: 3, threads: 2 })
+            .fit(&dataset(&reference.train))
+            .unwrap()
+    };
     let (exact, approximate) = (fit(exact), fit(approximate));
     assert_eq!((exact.landmarks, approximate.landmarks), (None, Some(256)));
     let decide = |model: &dyn Detector, rows: &Array2<f64>| model.decision(rows.view(), 1);
@@ -140,7 +150,8 @@ fn the_forest_ranks_and_scores_as_scikit_learn_does_within_the_noise_of_seeds() 
     let expected = &reference.json["isolation_forest"];
     let (mut aucs, mut sums) = (Vec::new(), vec![0.0; reference.test.nrows()]);
     for seed in 0..20 {
-        let params = IsolationForestParams::new(IsolationForest::default(), seed, 1);
+        let params =
+            IsolationForestParams::new(IsolationForest::default(), FitOptions { seed, threads: 1 });
         let scores =
             params.fit(&dataset(&reference.train)).unwrap().decision(reference.test.view(), 1);
         aucs.push(quality::roc_auc(&scores, &reference.anomalous).unwrap());
@@ -162,7 +173,7 @@ fn the_forest_ranks_and_scores_as_scikit_learn_does_within_the_noise_of_seeds() 
 #[test]
 fn the_mahalanobis_distance_is_that_of_numpy() {
     let reference = reference();
-    let params = MahalanobisParams::new(Mahalanobis { ridge: 0.1, min_std: 0.0, search: None });
+    let params = MahalanobisParams::from(Mahalanobis { ridge: 0.1, min_std: 0.0, search: None });
     let model = params.fit(&dataset(&reference.train)).unwrap();
     let expected = numbers(&reference.json["log_mahalanobis"]);
     assert!(worst_difference(&model.decision(reference.test.view(), 1), &expected) < 1e-9);
@@ -171,7 +182,7 @@ fn the_mahalanobis_distance_is_that_of_numpy() {
 #[test]
 fn the_mean_squared_z_score_is_that_of_scikit_learn() {
     let reference = reference();
-    let params = detectors::z_score::fit::ZScoreParams::new(detectors::settings::ZScore {
+    let params = detectors::z_score::fit::ZScoreParams::from(detectors::settings::ZScore {
         threshold: 0.0,
         search: None,
     });

@@ -26,9 +26,9 @@ use super::settings::Adaptive as Settings;
 use super::{Adaptive, Distance, Following, Gate, Long, Memory};
 use crate::Training;
 use crate::fit::parts::Rows;
-use crate::fit::{self, FitError, Fitter, Unchecked};
+use crate::fit::{self, FitError, Fitter, Params, ValidParams};
 use crate::numbers::quantile;
-use crate::ranges::{OutOfRange, Ranges};
+use crate::ranges::Ranges as _;
 use crate::settings::Models;
 
 /// Minimum number of rows to fit on.
@@ -48,28 +48,8 @@ pub struct Order {
     pub normal: Vec<bool>,
 }
 
-/// Checked parameters of the adaptive model.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AdaptiveValidParams {
-    settings: Settings,
-    order: Order,
-}
-
-/// Parameters of the adaptive model.
-pub type AdaptiveParams = Unchecked<AdaptiveValidParams>;
-
-impl AdaptiveParams {
-    /// Takes the document's parameters; `order` is that of the records to be fitted on.
-    pub fn new(settings: Settings, order: Order) -> Self {
-        Unchecked(AdaptiveValidParams { settings, order })
-    }
-}
-
-impl Ranges for AdaptiveValidParams {
-    fn check(&self) -> Result<(), OutOfRange> {
-        self.settings.check()
-    }
-}
+/// Parameters of the adaptive model, with the order of the records to be fitted on.
+pub type AdaptiveParams = Params<Settings, Order>;
 
 /// How the kind is fitted.
 pub(crate) const FITTER: Fitter = Fitter::Sequence(fit);
@@ -102,11 +82,11 @@ pub struct Fitted {
     pub training: Training<Memory>,
 }
 
-impl<T> Fit<Array2<f64>, T, FitError> for AdaptiveValidParams {
+impl<T> Fit<Array2<f64>, T, FitError> for ValidParams<Settings, Order> {
     type Object = Fitted;
 
     fn fit(&self, dataset: &DatasetBase<Array2<f64>, T>) -> Result<Fitted, FitError> {
-        fit_rows(&self.settings, &InMemory::new(&dataset.records, &self.order))
+        fit_rows(&self.settings, &InMemory::new(&dataset.records, &self.extra))
     }
 }
 

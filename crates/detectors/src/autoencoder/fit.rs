@@ -19,8 +19,7 @@ use self::network::{Network, Reconstruction};
 use super::settings::Autoencoder as Settings;
 use super::{Autoencoder, Layer};
 use crate::fit::space::Space;
-use crate::fit::{self, FitError, Fitted, Fitter, Job, Unchecked, rows};
-use crate::ranges::{OutOfRange, Ranges};
+use crate::fit::{self, FitError, Fitted, Fitter, Job, Params, ValidParams, rows};
 use crate::scaler::single;
 use crate::{Detector as _, Scaler};
 
@@ -28,23 +27,17 @@ use crate::{Detector as _, Scaler};
 /// of an almost perfectly reproduced column do not raise alarms.
 const SMALLEST_SQUARE_SHARE: f64 = 1e-4;
 
-/// Checked parameters of the autoencoder.
+/// What the training of an autoencoder uses besides its settings and rows.
 #[derive(Debug, Clone, PartialEq)]
-pub struct AutoencoderValidParams {
-    settings: Settings,
-    seed: u64,
-    validation: Option<Array2<f64>>,
+pub struct NetworkOptions {
+    /// Seed of the random numbers.
+    pub seed: u64,
+    /// Rows of shape (rows, columns), used only for early stopping.
+    pub validation: Option<Array2<f64>>,
 }
 
 /// Parameters of the autoencoder.
-pub type AutoencoderParams = Unchecked<AutoencoderValidParams>;
-
-impl AutoencoderParams {
-    /// Takes the document's parameters. The validation rows are used only for early stopping.
-    pub fn new(settings: Settings, seed: u64, validation: Option<Array2<f64>>) -> Self {
-        Unchecked(AutoencoderValidParams { settings, seed, validation })
-    }
-}
+pub type AutoencoderParams = Params<Settings, NetworkOptions>;
 
 /// How the kind is fitted.
 pub(crate) const FITTER: Fitter = Fitter::Rows { fit, draw };
@@ -57,8 +50,8 @@ fn fit(
 ) -> Result<Fitted, FitError> {
     let settings = job.models.autoencoder.clone().unwrap_or_default();
     let parameters = fit::parameters(&settings);
-    let validation = Some((job.validation)());
-    let params = AutoencoderParams::new(settings, job.seed, validation);
+    let options = NetworkOptions { seed: job.options.seed, validation: Some((job.validation)()) };
+    let params = AutoencoderParams::new(settings, options);
     let fitted = params.fit(rows)?;
     outcome.count("epochs", fitted.losses.len());
     // The losses of each epoch, to show how training converged.
@@ -92,12 +85,6 @@ fn draw(space: &mut Space<'_>) {
     space.set("normalise_residuals", normalise_residuals);
 }
 
-impl Ranges for AutoencoderValidParams {
-    fn check(&self) -> Result<(), OutOfRange> {
-        self.settings.check()
-    }
-}
-
 /// A trained network and its losses.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FittedAutoencoder {
@@ -109,14 +96,14 @@ pub struct FittedAutoencoder {
     pub validation_losses: Vec<f64>,
 }
 
-impl<T> Fit<Array2<f64>, T, FitError> for AutoencoderValidParams {
+impl<T> Fit<Array2<f64>, T, FitError> for ValidParams<Settings, NetworkOptions> {
     type Object = FittedAutoencoder;
 
     fn fit(&self, dataset: &DatasetBase<Array2<f64>, T>) -> Result<FittedAutoencoder, FitError> {
         let records = &dataset.records;
         rows::check(records, 2)?;
         let scaler = Scaler::fit(records.view(), self.settings.scaling);
-        let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut random = ChaCha8Rng::seed_from_u64(self.extra.seed);
         let columns = records.ncols();
         let hidden = self.settings.layers.iter().map(|size| *size as usize);
         let sizes: Vec<usize> = [columns].into_iter().chain(hidden).chain([columns]).collect();
@@ -136,7 +123,7 @@ struct Trained {
     validation_losses: Vec<f64>,
 }
 
-impl AutoencoderValidParams {
+impl ValidParams<Settings, NetworkOptions> {
     fn train(
         &self,
         mut learner: Learner,
@@ -144,7 +131,7 @@ impl AutoencoderValidParams {
         scaler: &Scaler,
         mut random: ChaCha8Rng,
     ) -> Result<Trained, FitError> {
-        let watched = self.validation.as_ref().filter(|rows| {
+        let watched = self.extra.validation.as_ref().filter(|rows| {
             self.settings.patience > 0 && rows.nrows() > 0 && rows.ncols() == scaler.columns()
         });
         let watched = watched.map(|rows| scaled(scaler, rows.view()));

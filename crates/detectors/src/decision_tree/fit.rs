@@ -12,25 +12,12 @@ use super::settings::DecisionTree as Settings;
 use crate::ClassTrees;
 use crate::class_trees::Classes;
 use crate::fit::class_tree::{Grower, Growth, Member, Sample};
-use crate::fit::{self, ClassesJob, FitError, FittedClasses, Fitter, Unchecked, supervised};
-use crate::ranges::{OutOfRange, Ranges};
+use crate::fit::{
+    self, ClassesJob, FitError, FittedClasses, Fitter, Params, ValidParams, supervised,
+};
 
-/// Checked parameters of the decision tree.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DecisionTreeValidParams {
-    settings: Settings,
-    classes: Classes,
-}
-
-/// Parameters of the decision tree.
-pub type DecisionTreeParams = Unchecked<DecisionTreeValidParams>;
-
-impl DecisionTreeParams {
-    /// Takes the document's parameters and the classes; targets are their indices.
-    pub fn new(settings: Settings, classes: Classes) -> Self {
-        Unchecked(DecisionTreeValidParams { settings, classes })
-    }
-}
+/// Parameters of the decision tree, with the classes: targets are their indices.
+pub type DecisionTreeParams = Params<Settings, Classes>;
 
 /// How the kind is fitted.
 pub(crate) const FITTER: Fitter = Fitter::Classes(fit);
@@ -43,20 +30,14 @@ fn fit(job: &ClassesJob<'_>, outcome: &mut Outcome) -> Result<FittedClasses, Fit
     supervised::detector(job, parameters, outcome, |rows| params.check_ref()?.fit(rows))
 }
 
-impl DecisionTreeValidParams {
+impl ValidParams<Settings, Classes> {
     fn growth(&self, columns: usize) -> Growth {
         let Settings { max_depth, min_leaf_rows, .. } = self.settings;
         Growth { max_depth, min_leaf_rows, split_columns: columns }
     }
 }
 
-impl Ranges for DecisionTreeValidParams {
-    fn check(&self) -> Result<(), OutOfRange> {
-        self.settings.check()
-    }
-}
-
-impl Fit<Array2<f64>, Array1<usize>, FitError> for DecisionTreeValidParams {
+impl Fit<Array2<f64>, Array1<usize>, FitError> for ValidParams<Settings, Classes> {
     type Object = ClassTrees;
 
     fn fit(
@@ -64,13 +45,13 @@ impl Fit<Array2<f64>, Array1<usize>, FitError> for DecisionTreeValidParams {
         dataset: &DatasetBase<Array2<f64>, Array1<usize>>,
     ) -> Result<ClassTrees, FitError> {
         let weights = self.settings.class_weights;
-        let sample = Sample::new(&dataset.records, &dataset.targets, &self.classes, weights)?;
+        let sample = Sample::new(&dataset.records, &dataset.targets, &self.extra, weights)?;
         let rows = 0..u32::try_from(sample.rows()).unwrap_or(u32::MAX);
         let members = rows.map(|row| Member { row, copies: 1 }).collect();
         let growth = self.growth(sample.columns());
         // Every column is tried at every split, so no random numbers are used.
         let random = ChaCha8Rng::seed_from_u64(0);
         let grown = Grower::new(&sample, growth, random).grow(members);
-        sample.model("decision_tree", self.classes.clone(), vec![grown])
+        sample.model("decision_tree", self.extra.clone(), vec![grown])
     }
 }

@@ -13,8 +13,8 @@ use super::{Diagnosis, Thresholds, pattern};
 use crate::class_trees::Calibration;
 use crate::fit::cross_validation::{CrossValidation, HeldOut, hold_out};
 use crate::fit::labelled::Labelled;
-use crate::fit::{self, ClassesJob, FitError, FittedClasses, supervised};
-use crate::random_forest::fit::RandomForestParams;
+use crate::fit::{self, ClassesJob, FitError, FitOptions, FittedClasses, supervised};
+use crate::random_forest::fit::{ForestOptions, RandomForestParams};
 use crate::random_forest::settings::RandomForest;
 use crate::ranges::Ranges as _;
 use crate::{ClassTrees, Scaler, Scaling};
@@ -26,7 +26,7 @@ const FEWEST_NORMAL_ROWS: usize = 32;
 pub fn fit(job: &ClassesJob<'_>, outcome: &mut Outcome) -> Result<FittedClasses, FitError> {
     let settings = job.models.diagnose.clone().unwrap_or_default();
     let parameters = fit::parameters(&settings);
-    let fitted = DiagnoseParams::new(settings, job.seed, job.threads).fit(job.labelled)?;
+    let fitted = DiagnoseParams::new(settings, job.options).fit(job.labelled)?;
     supervised::note(outcome, &fitted.figures.rows);
     let cross_validation = fit::parameters(&fitted.figures);
     let model = fitted.model.save().map_err(FitError::Model)?;
@@ -76,14 +76,13 @@ pub struct RunFigures {
 #[derive(Debug, Clone, PartialEq)]
 pub struct DiagnoseParams {
     settings: Settings,
-    seed: u64,
-    threads: usize,
+    options: FitOptions,
 }
 
 impl DiagnoseParams {
     /// Takes the document's parameters; the model does not depend on the number of threads.
-    pub fn new(settings: Settings, seed: u64, threads: usize) -> Self {
-        Self { settings, seed, threads }
+    pub fn new(settings: Settings, options: FitOptions) -> Self {
+        Self { settings, options }
     }
 
     /// Fits the kinds on labelled rows; normal rows define normal.
@@ -119,7 +118,8 @@ impl DiagnoseParams {
     ) -> Result<ClassTrees, FitError> {
         let settings: RandomForest = self.settings.random_forest.clone();
         let classes = faults.classes.clone();
-        RandomForestParams::new(settings, classes, self.seed, self.threads).check()?.fit(rows)
+        let options = ForestOptions { classes, fit: self.options, rows_of_a_tree: None };
+        RandomForestParams::new(settings, options).check()?.fit(rows)
     }
 }
 

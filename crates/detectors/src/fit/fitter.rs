@@ -57,7 +57,7 @@ macro_rules! fitters {
 contract::detectors!(fitters);
 
 /// What a fit uses besides rows and parameters.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FitOptions {
     /// Seed of the random numbers.
     pub seed: u64,
@@ -70,10 +70,8 @@ pub struct FitOptions {
 pub struct Job<'a> {
     /// The settings.
     pub models: &'a Models,
-    /// Seed of the random numbers.
-    pub seed: u64,
-    /// Number of threads; the model does not depend on it.
-    pub threads: usize,
+    /// Seed and threads.
+    pub options: FitOptions,
     /// Returns the rows of the validation part that are known, or taken, to be normal, of shape
     /// (rows, features).
     pub validation: &'a (dyn Fn() -> Array2<f64> + Sync),
@@ -83,10 +81,8 @@ pub struct Job<'a> {
 pub struct ClassesJob<'a> {
     /// The settings.
     pub models: &'a Models,
-    /// Seed of the random numbers.
-    pub seed: u64,
-    /// Number of threads; the model does not depend on it.
-    pub threads: usize,
+    /// Seed and threads.
+    pub options: FitOptions,
     /// The rows.
     pub labelled: &'a Labelled,
 }

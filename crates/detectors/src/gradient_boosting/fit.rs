@@ -269,8 +269,7 @@ fn fit_detector(job: &ClassesJob<'_>, outcome: &mut Outcome) -> Result<FittedCla
     supervised::detector(job, parameters, outcome, |rows| {
         settings.check()?;
         let data = (&rows.records, &rows.targets);
-        let options = FitOptions { seed: job.seed, threads: job.threads };
-        fit(&settings, data, job.labelled.classes.clone(), options)
+        fit(&settings, data, job.labelled.classes.clone(), job.options)
     })
 }
 

@@ -13,30 +13,14 @@ use super::settings::IsolationForest as Settings;
 use super::{IsolationForest, Tree};
 use crate::Scaler;
 use crate::fit::space::Space;
-use crate::fit::{self, FitError, Fitted, Fitter, Job, Unchecked, rows};
-use crate::ranges::{OutOfRange, Ranges};
+use crate::fit::{self, FitError, FitOptions, Fitted, Fitter, Job, Params, ValidParams, rows};
 use crate::scaler::single;
 
 /// Number of hyperplanes tried at a node before it becomes a leaf.
 const HYPERPLANES: usize = 10;
 
-/// Checked parameters of the isolation forest.
-#[derive(Debug, Clone, PartialEq)]
-pub struct IsolationForestValidParams {
-    settings: Settings,
-    seed: u64,
-    threads: usize,
-}
-
-/// Parameters of the isolation forest.
-pub type IsolationForestParams = Unchecked<IsolationForestValidParams>;
-
-impl IsolationForestParams {
-    /// Takes the document's parameters; the forest does not depend on the number of threads.
-    pub fn new(settings: Settings, seed: u64, threads: usize) -> Self {
-        Unchecked(IsolationForestValidParams { settings, seed, threads })
-    }
-}
+/// Parameters of the isolation forest, which does not depend on the number of threads.
+pub type IsolationForestParams = Params<Settings, FitOptions>;
 
 /// How the kind is fitted.
 pub(crate) const FITTER: Fitter = Fitter::Rows { fit, draw };
@@ -50,7 +34,7 @@ fn fit(
     let settings = job.models.isolation_forest.clone().unwrap_or_default();
     outcome.count("trees", settings.trees as usize);
     let parameters = fit::parameters(&settings);
-    let params = IsolationForestParams::new(settings, job.seed, job.threads);
+    let params = IsolationForestParams::new(settings, job.options);
     Ok(Fitted::rows(params.fit(rows)?, parameters))
 }
 
@@ -64,13 +48,7 @@ fn draw(space: &mut Space<'_>) {
     space.set("extension", extension);
 }
 
-impl Ranges for IsolationForestValidParams {
-    fn check(&self) -> Result<(), OutOfRange> {
-        self.settings.check()
-    }
-}
-
-impl<T> Fit<Array2<f64>, T, FitError> for IsolationForestValidParams {
+impl<T> Fit<Array2<f64>, T, FitError> for ValidParams<Settings, FitOptions> {
     type Object = IsolationForest;
 
     fn fit(&self, dataset: &DatasetBase<Array2<f64>, T>) -> Result<IsolationForest, FitError> {
@@ -81,7 +59,7 @@ impl<T> Fit<Array2<f64>, T, FitError> for IsolationForestValidParams {
         let samples = (self.settings.samples as usize).min(count);
         let width = (self.settings.extension as usize + 1).min(columns);
         let grow = |number: u64| {
-            let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+            let mut random = ChaCha8Rng::seed_from_u64(self.extra.seed);
             random.set_stream(number);
             let chosen = rows::sample(&mut random, count, samples);
             let scale = |row: usize| {
@@ -93,7 +71,8 @@ impl<T> Fit<Array2<f64>, T, FitError> for IsolationForestValidParams {
             let values: Vec<f32> = chosen.into_iter().flat_map(scale).collect();
             Grower { values, columns, width, depth_limit: depth_limit(samples), random }.grow()
         };
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads.max(1)).build()?;
+        let pool =
+            rayon::ThreadPoolBuilder::new().num_threads(self.extra.threads.max(1)).build()?;
         let numbers = 0..u64::from(self.settings.trees);
         let trees = pool.install(|| numbers.into_par_iter().map(grow).collect::<Vec<Tree>>());
         let samples = u32::try_from(samples).unwrap_or(u32::MAX);

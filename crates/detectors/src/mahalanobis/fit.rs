@@ -9,24 +9,10 @@ use super::Mahalanobis;
 use super::settings::Mahalanobis as Settings;
 use crate::Scaler;
 use crate::fit::space::Space;
-use crate::fit::{self, FitError, Fitted, Fitter, Job, Unchecked, rows};
-use crate::ranges::{OutOfRange, Ranges};
-
-/// Checked parameters of the Mahalanobis distance.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MahalanobisValidParams {
-    settings: Settings,
-}
+use crate::fit::{self, FitError, Fitted, Fitter, Job, Params, ValidParams, rows};
 
 /// Parameters of the Mahalanobis distance.
-pub type MahalanobisParams = Unchecked<MahalanobisValidParams>;
-
-impl MahalanobisParams {
-    /// Takes the document's parameters.
-    pub fn new(settings: Settings) -> Self {
-        Unchecked(MahalanobisValidParams { settings })
-    }
-}
+pub type MahalanobisParams = Params<Settings>;
 
 /// How the kind is fitted.
 pub(crate) const FITTER: Fitter = Fitter::Rows { fit, draw };
@@ -39,7 +25,7 @@ fn fit(
 ) -> Result<Fitted, FitError> {
     let settings = job.models.mahalanobis.clone().unwrap_or_default();
     let parameters = fit::parameters(&settings);
-    Ok(Fitted::rows(MahalanobisParams::new(settings).fit(rows)?, parameters))
+    Ok(Fitted::rows(MahalanobisParams::from(settings).fit(rows)?, parameters))
 }
 
 /// Draws the parameters that a search tries.
@@ -50,13 +36,7 @@ fn draw(space: &mut Space<'_>) {
     space.set("min_std", min_std);
 }
 
-impl Ranges for MahalanobisValidParams {
-    fn check(&self) -> Result<(), OutOfRange> {
-        self.settings.check()
-    }
-}
-
-impl<T> Fit<Array2<f64>, T, FitError> for MahalanobisValidParams {
+impl<T> Fit<Array2<f64>, T, FitError> for ValidParams<Settings> {
     type Object = Mahalanobis;
 
     fn fit(&self, dataset: &DatasetBase<Array2<f64>, T>) -> Result<Mahalanobis, FitError> {

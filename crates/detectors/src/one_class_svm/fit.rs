@@ -13,28 +13,12 @@ use super::OneClassSvm;
 use super::settings::OneClassSvm as Settings;
 use crate::Scaler;
 use crate::fit::space::Space;
-use crate::fit::{self, FitError, Fitted, Fitter, Job, Unchecked, rows};
-use crate::ranges::{OutOfRange, Ranges};
+use crate::fit::{self, FitError, FitOptions, Fitted, Fitter, Job, Params, ValidParams, rows};
 use crate::scaler::single;
 
-/// Checked parameters of the one-class support vector machine.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OneClassSvmValidParams {
-    settings: Settings,
-    seed: u64,
-    threads: usize,
-}
-
-/// Parameters of the one-class support vector machine.
-pub type OneClassSvmParams = Unchecked<OneClassSvmValidParams>;
-
-impl OneClassSvmParams {
-    /// Takes the document's parameters; the seed selects landmarks if the kernel is approximated.
-    /// The machine does not depend on the number of threads.
-    pub fn new(settings: Settings, seed: u64, threads: usize) -> Self {
-        Unchecked(OneClassSvmValidParams { settings, seed, threads })
-    }
-}
+/// Parameters of the one-class support vector machine. The seed selects landmarks if the kernel is
+/// approximated; the machine does not depend on the number of threads.
+pub type OneClassSvmParams = Params<Settings, FitOptions>;
 
 /// How the kind is fitted.
 pub(crate) const FITTER: Fitter = Fitter::Rows { fit, draw };
@@ -47,7 +31,7 @@ fn fit(
 ) -> Result<Fitted, FitError> {
     let settings = job.models.one_class_svm.clone().unwrap_or_default();
     let parameters = fit::parameters(&settings);
-    let params = OneClassSvmParams::new(settings, job.seed, job.threads);
+    let params = OneClassSvmParams::new(settings, job.options);
     let fitted = params.fit(rows)?;
     outcome.count("support_vectors", fitted.model.support_vectors());
     outcome.count("iterations", fitted.iterations);
@@ -70,12 +54,6 @@ fn draw(space: &mut Space<'_>) {
     space.set("gamma", gamma);
 }
 
-impl Ranges for OneClassSvmValidParams {
-    fn check(&self) -> Result<(), OutOfRange> {
-        self.settings.check()
-    }
-}
-
 /// A fitted machine and the result of the solver.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FittedSvm {
@@ -90,7 +68,7 @@ pub struct FittedSvm {
     pub landmarks: Option<usize>,
 }
 
-impl<T> Fit<Array2<f64>, T, FitError> for OneClassSvmValidParams {
+impl<T> Fit<Array2<f64>, T, FitError> for ValidParams<Settings, FitOptions> {
     type Object = FittedSvm;
 
     fn fit(&self, dataset: &DatasetBase<Array2<f64>, T>) -> Result<FittedSvm, FitError> {
@@ -110,10 +88,10 @@ impl<T> Fit<Array2<f64>, T, FitError> for OneClassSvmValidParams {
             nu: self.settings.nu,
             tolerance: self.settings.tolerance,
             cache_bytes: self.settings.cache_mib as usize * 1024 * 1024,
-            threads: self.threads.max(1),
+            threads: self.extra.threads.max(1),
         };
         if records.nrows() > self.settings.max_exact_rows as usize {
-            let found = nystroem::solve(problem, self.seed)?;
+            let found = nystroem::solve(problem, self.extra.seed)?;
             let landmarks = found.coefficients.len();
             let model =
                 OneClassSvm::new(scaler, &found.landmarks, found.coefficients, gamma, found.rho);

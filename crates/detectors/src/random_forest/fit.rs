@@ -17,44 +17,26 @@ use super::settings::RandomForest as Settings;
 use crate::ClassTrees;
 use crate::class_trees::Classes;
 use crate::fit::class_tree::{Grower, Grown, Growth, Member, Sample};
-use crate::fit::{self, ClassesJob, FitError, FittedClasses, Fitter, Unchecked, rows, supervised};
-use crate::ranges::{OutOfRange, Ranges};
+use crate::fit::{
+    self, ClassesJob, FitError, FitOptions, FittedClasses, Fitter, Params, ValidParams, rows,
+    supervised,
+};
 
-/// Checked parameters of the random forest.
+/// What a random forest uses besides its settings and rows.
 #[derive(Debug, Clone, PartialEq)]
-pub struct RandomForestValidParams {
-    settings: Settings,
-    classes: Classes,
-    seed: u64,
-    threads: usize,
+pub struct ForestOptions {
+    /// The classes; targets are their indices.
+    pub classes: Classes,
+    /// Seed and threads; the forest does not depend on the number of threads.
+    pub fit: FitOptions,
     /// Rows drawn for each tree; `None` means as many as the data set has.
-    rows_of_a_tree: Option<usize>,
+    pub rows_of_a_tree: Option<usize>,
 }
 
 /// Parameters of the random forest.
-pub type RandomForestParams = Unchecked<RandomForestValidParams>;
+pub type RandomForestParams = Params<Settings, ForestOptions>;
 
-impl RandomForestParams {
-    /// Takes the document's parameters and the classes; targets are their indices. The forest does
-    /// not depend on the number of threads.
-    pub fn new(settings: Settings, classes: Classes, seed: u64, threads: usize) -> Self {
-        Unchecked(RandomForestValidParams {
-            settings,
-            classes,
-            seed,
-            threads,
-            rows_of_a_tree: None,
-        })
-    }
-
-    /// Grows each tree on at most this number of rows.
-    #[must_use]
-    pub fn most_rows_of_a_tree(self, most: usize) -> Self {
-        Unchecked(RandomForestValidParams { rows_of_a_tree: Some(most), ..self.0 })
-    }
-}
-
-impl RandomForestValidParams {
+impl ValidParams<Settings, ForestOptions> {
     fn growth(&self, columns: usize) -> Growth {
         let Settings { max_depth, min_leaf_rows, split_columns, .. } = self.settings;
         // As in scikit-learn: the square root, rounded down.
@@ -71,39 +53,35 @@ fn fit(job: &ClassesJob<'_>, outcome: &mut Outcome) -> Result<FittedClasses, Fit
     let settings = job.models.random_forest.clone().unwrap_or_default();
     let parameters = fit::parameters(&settings);
     let classes = job.labelled.classes.clone();
-    let params = RandomForestParams::new(settings, classes, job.seed, job.threads);
+    let options = ForestOptions { classes, fit: job.options, rows_of_a_tree: None };
+    let params = RandomForestParams::new(settings, options);
     supervised::detector(job, parameters, outcome, |rows| params.check_ref()?.fit(rows))
 }
 
-impl Ranges for RandomForestValidParams {
-    fn check(&self) -> Result<(), OutOfRange> {
-        self.settings.check()
-    }
-}
-
-impl Fit<Array2<f64>, Array1<usize>, FitError> for RandomForestValidParams {
+impl Fit<Array2<f64>, Array1<usize>, FitError> for ValidParams<Settings, ForestOptions> {
     type Object = ClassTrees;
 
     fn fit(
         &self,
         dataset: &DatasetBase<Array2<f64>, Array1<usize>>,
     ) -> Result<ClassTrees, FitError> {
+        let ForestOptions { classes, fit: options, rows_of_a_tree } = &self.extra;
         let weights = self.settings.class_weights;
-        let sample = Sample::new(&dataset.records, &dataset.targets, &self.classes, weights)?;
+        let sample = Sample::new(&dataset.records, &dataset.targets, classes, weights)?;
         let growth = self.growth(sample.columns());
         let grow = |number: u64| {
-            let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+            let mut random = ChaCha8Rng::seed_from_u64(options.seed);
             random.set_stream(number);
             let mut copies = vec![0_u32; sample.rows()];
-            let drawn = self.rows_of_a_tree.unwrap_or(copies.len()).min(copies.len());
+            let drawn = rows_of_a_tree.unwrap_or(copies.len()).min(copies.len());
             (0..drawn).for_each(|_| copies[rows::below(&mut random, sample.rows())] += 1);
             let drawn = (0..).zip(copies).filter(|(_, copies)| *copies > 0);
             let members = drawn.map(|(row, copies)| Member { row, copies }).collect();
             Grower::new(&sample, growth, random).grow(members)
         };
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads.max(1)).build()?;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.max(1)).build()?;
         let numbers = 0..u64::from(self.settings.trees);
         let grown = pool.install(|| numbers.into_par_iter().map(grow).collect::<Vec<Grown>>());
-        sample.model("random_forest", self.classes.clone(), grown)
+        sample.model("random_forest", classes.clone(), grown)
     }
 }

@@ -10,24 +10,10 @@ use super::ZScore;
 use super::settings::ZScore as Settings;
 use crate::Scaler;
 use crate::fit::space::Space;
-use crate::fit::{self, FitError, Fitted, Fitter, Job, Unchecked, rows};
-use crate::ranges::{OutOfRange, Ranges};
-
-/// Checked parameters of the z-score.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ZScoreValidParams {
-    settings: Settings,
-}
+use crate::fit::{self, FitError, Fitted, Fitter, Job, Params, ValidParams, rows};
 
 /// Parameters of the z-score.
-pub type ZScoreParams = Unchecked<ZScoreValidParams>;
-
-impl ZScoreParams {
-    /// Takes the document's parameters.
-    pub fn new(settings: Settings) -> Self {
-        Unchecked(ZScoreValidParams { settings })
-    }
-}
+pub type ZScoreParams = Params<Settings>;
 
 /// How the kind is fitted.
 pub(crate) const FITTER: Fitter = Fitter::Rows { fit, draw };
@@ -40,7 +26,7 @@ fn fit(
 ) -> Result<Fitted, FitError> {
     let settings = job.models.z_score.clone().unwrap_or_default();
     let parameters = fit::parameters(&settings);
-    Ok(Fitted::rows(ZScoreParams::new(settings).fit(rows)?, parameters))
+    Ok(Fitted::rows(ZScoreParams::from(settings).fit(rows)?, parameters))
 }
 
 /// Draws the parameters that a search tries.
@@ -49,13 +35,7 @@ fn draw(space: &mut Space<'_>) {
     space.set("threshold", threshold);
 }
 
-impl Ranges for ZScoreValidParams {
-    fn check(&self) -> Result<(), OutOfRange> {
-        self.settings.check()
-    }
-}
-
-impl<T> Fit<Array2<f64>, T, FitError> for ZScoreValidParams {
+impl<T> Fit<Array2<f64>, T, FitError> for ValidParams<Settings> {
     type Object = ZScore;
 
     fn fit(&self, dataset: &DatasetBase<Array2<f64>, T>) -> Result<ZScore, FitError> {

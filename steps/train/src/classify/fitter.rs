@@ -5,7 +5,7 @@ use detectors::class_trees::Classes;
 use detectors::decision_tree::fit::DecisionTreeParams;
 use detectors::fit::{FitError, FitOptions, parameters};
 use detectors::gradient_boosting::fit as boosting;
-use detectors::random_forest::fit::RandomForestParams;
+use detectors::random_forest::fit::{ForestOptions, RandomForestParams};
 use detectors::settings::{DecisionTree, GradientBoosting, RandomForest};
 use document::classify::ClassModels;
 use linfa::ParamGuard as _;
@@ -83,9 +83,9 @@ impl Fitter {
                 boosting::fit(settings, rows, classes, options).map(ClassModel::Boosted)
             }
             Self::Forest(settings) => {
-                let FitOptions { seed, threads } = options;
-                let params = RandomForestParams::new(settings.clone(), classes, seed, threads);
-                let params = params.most_rows_of_a_tree(FOREST_ROWS);
+                let rows_of_a_tree = Some(FOREST_ROWS);
+                let options = ForestOptions { classes, fit: options, rows_of_a_tree };
+                let params = RandomForestParams::new(settings.clone(), options);
                 params.check_ref()?.fit(&dataset).map(ClassModel::Trees)
             }
         }

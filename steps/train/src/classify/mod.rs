@@ -37,7 +37,7 @@ pub(crate) fn run(
     outcome.count("entities", data.units.len());
     outcome.count("classes", data.classes.len());
     warn_of_single_entities(&data, outcome);
-    let options = FitOptions { seed: args.seed, threads: usize::from(args.common.threads) };
+    let options = crate::options(args);
     let (model, candidate) = fit(&data, &fitter, document, classify, options)
         .map_err(|error| error.of_model(&args.model))?;
     let figures = &candidate.figures;
