@@ -112,10 +112,11 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
 /// Sets the flags whose values are parameters of the workflow.
 fn take_parameters(plan: &mut Plan, document: &Document, models: &str) {
     for task in &mut plan.tasks {
-        match &mut task.command {
-            StepCommand::Collect(args) => args.range = Some(document.range),
-            StepCommand::Select(args) => args.models = vec![models.to_owned()],
-            _ => {}
+        if let StepCommand::Collect(args) = &mut task.command {
+            args.range = Some(document.range);
+        }
+        if let StepCommand::Select(args) = &mut task.command {
+            args.models = vec![models.to_owned()];
         }
     }
 }

@@ -157,6 +157,11 @@ pub trait StepArgs: Args + Serialize {
         false
     }
 
+    /// Returns the kinds of models that its flags name, which must be in the document.
+    fn named_models(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
     /// Returns the shard of `--shard`; most steps have none, and work on the outputs of the steps
     /// before them.
     fn shard(&self) -> Option<Shard> {

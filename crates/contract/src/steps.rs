@@ -128,6 +128,11 @@ impl StepCommand {
         with_step!(self, args => args.is_cached())
     }
 
+    /// Returns the kinds of models that the flags name.
+    pub fn named_models(&self) -> Vec<&str> {
+        with_step!(self, args => args.named_models())
+    }
+
     /// Returns the resources of the step's pod in a training.
     pub fn training_resources(&self) -> Resources {
         with_step!(self, args => args.training_resources())

@@ -106,13 +106,9 @@ pub(super) fn parse(
 
 /// Checks that the models in a step's flags are in the document.
 fn models(owner: &str, step: &StepCommand, document: &Document, report: &mut Report<'_>) {
-    let named: Vec<&str> = match step {
-        StepCommand::Train(args) => vec![args.model.trim()],
-        StepCommand::Select(args) => args.models.iter().map(|model| model.trim()).collect(),
-        _ => return,
-    };
     let trained = document.trained();
-    for model in named.into_iter().filter(|model| *model != LATER) {
+    let named = step.named_models().into_iter().map(str::trim);
+    for model in named.filter(|model| *model != LATER) {
         if !trained.contains(&model) {
             let known = trained.join(", ");
             let message =

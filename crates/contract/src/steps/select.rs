@@ -54,4 +54,8 @@ impl StepArgs for SelectArgs {
     fn is_cached(&self) -> bool {
         true
     }
+
+    fn named_models(&self) -> Vec<&str> {
+        self.models.iter().map(String::as_str).collect()
+    }
 }

@@ -51,6 +51,10 @@ impl StepArgs for TrainArgs {
         true
     }
 
+    fn named_models(&self) -> Vec<&str> {
+        vec![&self.model]
+    }
+
     fn training_threads(&self) -> u16 {
         2
     }
